@@ -1,0 +1,45 @@
+"""Holds the reports of a run against the published ones: every check must have its verdict.
+
+usage: python same_verdicts.py PUBLISHED NEW      (two folders of reports)
+
+A release under test deviates from its document in known ways, so the run's own exit status says
+little here; that nothing appeared, vanished or changed since the reports were published does.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+
+def verdicts(folder: Path) -> dict[str, dict[str, str]]:
+    """Check ids and verdicts, by report file."""
+    reports = {file.name: json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))}
+    if not reports:
+        sys.exit(f"{folder}: expected reports, found none")
+    return {name: {c["id"]: c["verdict"] for c in r["checks"]} for name, r in reports.items()}
+
+
+def differences(published: dict[str, str], new: dict[str, str]) -> list[str]:
+    """One line for each check that differs."""
+    ids = sorted(published.keys() | new.keys())
+    return [
+        f"{check}: {published.get(check, 'absent')} -> {new.get(check, 'absent')}"
+        for check in ids
+        if published.get(check) != new.get(check)
+    ]
+
+
+def main(published_folder: str, new_folder: str) -> int:
+    published, new = verdicts(Path(published_folder)), verdicts(Path(new_folder))
+    lines = []
+    for name in sorted(published.keys() | new.keys()):
+        if name not in published or name not in new:
+            lines.append(f"{name}: only {'published' if name in published else 'new'}")
+            continue
+        lines += [f"{name}: {line}" for line in differences(published[name], new[name])]
+    print("\n".join(lines) or f"{len(new)} reports have the published verdicts")
+    return 1 if lines else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,271 @@
+"""MindSpore: ops, nn and mint, in PyNative mode and through mindspore.jit.
+
+Read off mindspore 2.10.0 on a CPU. What shaped this file:
+
+- PyNative mode dispatches asynchronously; with pynative_synchronize an error surfaces at the call
+  that made it. Results are read at once for the same reason.
+- mindspore.jit hands a Primitive back uncompiled, with a warning, and mindspore.grad refuses one
+  ("has no attribute '__name__'"), so `mindspore.ops.BCEWithLogitsLoss` is called from a function.
+- A jit graph holds the weight and pos_weight of a Cell as constants, so there is no gradient to
+  ask for; in PyNative mode the Cell is made inside the function which is differentiated.
+- jit runs with fullgraph=True: otherwise it may hand parts of a function to the interpreter.
+- jit reads the source of what it compiles, so `in_a_function` must stay a plain function.
+"""
+
+import io
+import os
+import tempfile
+
+import numpy
+
+NAME = "mindspore"
+NEEDS = "Python 3.10 to 3.12"
+MODES = ("eager", "compiled")
+PRIMITIVE = "mindspore.ops.BCEWithLogitsLoss"
+FUNCTIONS = (
+    "mindspore.ops.binary_cross_entropy_with_logits",
+    "mindspore.mint.nn.functional.binary_cross_entropy_with_logits",
+)
+CELLS = ("mindspore.nn.BCEWithLogitsLoss", "mindspore.mint.nn.BCEWithLogitsLoss")
+SURFACES = (PRIMITIVE,) + FUNCTIONS + CELLS
+DTYPES = ("float16", "bfloat16", "float32", "float64", "int8", "int16", "int32", "int64")
+DTYPES += ("uint8", "bool")
+TARGETS = {"cpu": "CPU", "cuda": "GPU", "ascend": "Ascend"}
+ORDER = ("logits", "target", "weight", "pos_weight")
+
+
+def open(device, mode):
+    """The adapter on cpu, cuda, ascend or one with :N. Raises ValueError if it is not there."""
+    if mode not in MODES:
+        raise ValueError("mindspore has no mode %r, only %s" % (mode, " and ".join(MODES)))
+    kind, _, index = device.partition(":")
+    if kind not in TARGETS or (index and not index.isdigit()):
+        raise ValueError("mindspore is driven on cpu, cuda or ascend here, not on %r" % device)
+    return Adapter(TARGETS[kind], int(index or 0), mode)
+
+
+class Adapter:
+    def __init__(self, target, index, mode):
+        # A graph that fails to compile leaves rank_0/om/analyze_fail.ir, by default where one is.
+        os.environ.setdefault("MS_OM_PATH", tempfile.gettempdir())
+        import mindspore
+
+        self.mindspore, self.target, self.mode = mindspore, target, mode
+        try:
+            mindspore.set_device(target, index)
+        except Exception as error:
+            raise ValueError(
+                "mindspore %s has no %s device here: %s" % (mindspore.__version__, target, error)
+            )
+        mindspore.set_context(mode=mindspore.PYNATIVE_MODE, pynative_synchronize=True)
+        self.jitted = {}  # jit graphs of functions, which may be called again
+
+    def describe(self):
+        kind = {"CPU": "CPU", "GPU": "GPU", "Ascend": "Ascend"}[self.target]
+        return {
+            "framework_version": self.mindspore.__version__,
+            "device_name": cpu_name() if kind == "CPU" else kind,
+            "platform_kind": kind,
+        }
+
+    def prepare(self, call):
+        arguments = [
+            None if call["arguments"][name] is None else self.tensor(name, *call["arguments"][name])
+            for name in ORDER
+        ]
+        upstream = call["upstream"] and self.tensor("upstream", *call["upstream"])
+        return call["surface"], arguments, call["options"], call["want"], upstream
+
+    def run(self, prepared):
+        surface, arguments, options, want, upstream = prepared
+        for quantity in want:
+            if self.mode == "eager":
+                value = self.eager(quantity, surface, arguments, options, upstream)
+            else:
+                value = self.compiled(quantity, surface, arguments, options, upstream)
+            yield (quantity,) + self.array(value)
+
+    def eager(self, quantity, surface, arguments, options, upstream):
+        loss = in_a_function(self.surface(surface), surface, options)
+        function, taken = self.quantity(quantity, loss, arguments, upstream)
+        return function(*taken)
+
+    def compiled(self, quantity, surface, arguments, options, upstream):
+        """A Cell's weights are constants of its graph, so it is compiled for each call."""
+        if surface in CELLS:
+            weights = {"weight": arguments[2], "pos_weight": arguments[3]}
+            weights = {name: given for name, given in weights.items() if given is not None}
+            loss = self.surface(surface)(**weights, **options)
+            if quantity in ("grad.weight", "grad.pos_weight"):
+                raise NotImplementedError("a jit graph holds the weights of a Cell as constants")
+            function, taken = self.quantity(quantity, loss, arguments[:2], upstream)
+            return self.jit(function)(*taken)
+        loss = in_a_function(self.surface(surface), surface, options)
+        function, taken = self.quantity(quantity, loss, arguments, upstream)
+        absent = tuple(argument is None for argument in arguments)
+        key = (quantity, surface, repr(sorted(options.items())), absent, upstream is None)
+        if key not in self.jitted:
+            self.jitted[key] = self.jit(function)
+        return self.jitted[key](*taken)
+
+    def jit(self, function):
+        return self.mindspore.jit(function, fullgraph=True)
+
+    def quantity(self, quantity, loss, arguments, upstream):
+        """The function that gives a quantity, and its arguments."""
+        if quantity == "forward":
+            return loss, arguments
+        taken = arguments if upstream is None else arguments + [upstream]
+        position = ORDER.index(quantity.split(".")[1])
+        slope = self.mindspore.grad(loss, position, sens_param=upstream is not None)
+        if quantity == "hessian.logits":
+            # The loss is elementwise: differentiating the gradient's sum, which is what grad
+            # does with an output that is no scalar, gives the diagonal.
+            slope = self.mindspore.grad(slope, 0)
+        return slope, taken
+
+    def surface(self, surface):
+        found = self.mindspore
+        for name in surface.split(".")[1:]:
+            found = getattr(found, name)
+        return found
+
+    def tensor(self, name, dtype, array):
+        """A tensor of exactly these bits; bfloat16 arrives as uint16."""
+        if dtype not in DTYPES:
+            raise NotImplementedError("mindspore has no %s tensor here" % dtype)
+        kind = getattr(self.mindspore, "bool_" if dtype == "bool" else dtype)
+        if dtype == "bfloat16":  # from float32 it is exact, payloads of NaN excepted
+            tensor = self.mindspore.Tensor(widened(array), kind)
+        else:
+            tensor = self.mindspore.Tensor(array, kind)
+        check_bits(name, (dtype, array), self.array(tensor))
+        return tensor
+
+    def array(self, tensor):
+        """(dtype, array) of a tensor; bfloat16 leaves as uint16."""
+        if not isinstance(tensor, self.mindspore.Tensor):
+            raise RuntimeError("no tensor: mindspore returned %r" % (tensor,))
+        dtype = str(tensor.dtype).lower()
+        array = tensor.asnumpy()
+        return dtype, array.view("uint16") if dtype == "bfloat16" else array
+
+
+def in_a_function(surface, name, options):
+    """A call of a surface as a function of its four tensors, which grad and jit both take.
+
+    An absent weight is passed as None, the default wherever there is a default.
+    """
+
+    def primitive(logits, target, weight, pos_weight):
+        return surface(**options)(logits, target, weight, pos_weight)
+
+    def function(logits, target, weight, pos_weight):
+        return surface(logits, target, weight=weight, pos_weight=pos_weight, **options)
+
+    def cell(logits, target, weight, pos_weight):
+        return surface(weight=weight, pos_weight=pos_weight, **options)(logits, target)
+
+    if name == PRIMITIVE:
+        return primitive
+    return cell if name in CELLS else function
+
+
+def widened(bits):
+    """bfloat16 bits as float32, exactly. (numpy < 2 makes an int64 of `uint32 << 16` at rank 0.)"""
+    shifted = numpy.left_shift(bits.astype("uint32"), 16, dtype="uint32")
+    return numpy.asarray(shifted).view("float32")
+
+
+def check_bits(name, given, held):
+    """Raises RuntimeError unless the framework holds what it was given; NaN payloads may differ."""
+    if held[0] != given[0] or held[1].shape != given[1].shape:
+        raise RuntimeError(
+            "%s: %s%s became %s%s" % (name, given[0], given[1].shape, held[0], held[1].shape)
+        )
+    word = "u%d" % given[1].itemsize
+    differ = numpy.atleast_1d(given[1]).view(word) != numpy.atleast_1d(held[1]).view(word)
+    if (differ & ~(is_nan(*given) & is_nan(*held))).any():
+        raise RuntimeError("%s: the framework does not hold the bits that it was given" % name)
+
+
+def is_nan(dtype, array):
+    array = numpy.atleast_1d(array)
+    return (array & 0x7FFF) > 0x7F80 if dtype == "bfloat16" else array != array
+
+
+def cpu_name():
+    """The processor's model name, where Linux tells it."""
+    try:
+        with io.open("/proc/cpuinfo") as lines:
+            named = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
+    except OSError:
+        named = []
+    return named[0] if named else "CPU"
+
+
+def reproduction(call, literal):
+    """Plain mindspore code that makes the call; `literal(array)` is an array's values as source."""
+    surface, compiled = call["surface"], call.get("mode") == "compiled"
+    kind, _, index = call.get("device", "cpu").partition(":")
+    lines = ["import mindspore", "from mindspore import Tensor", ""]
+    lines.append('mindspore.set_device("%s", %s)' % (TARGETS[kind], index or 0))
+    lines.append("mindspore.set_context(pynative_synchronize=True)")
+    given = {name: array for name, array in call["arguments"].items() if array is not None}
+    lines += [tensor_source(name, given[name], literal) for name in ORDER if name in given]
+    if call["upstream"] is not None:
+        lines.append(tensor_source("upstream", call["upstream"], literal))
+    held = surface in CELLS and compiled
+    names = ORDER[:2] if held else [n for n in ORDER if n in given or surface == PRIMITIVE]
+    lines += [""] + criterion_source(surface, given, call["options"], held)
+    if compiled and not held:
+        lines.insert(0, "# Save as a file: mindspore.jit reads the source of what it compiles.")
+    for quantity in call["want"]:
+        lines += quantity_source(quantity, names, given, call["upstream"] is not None, compiled)
+    return "\n".join(lines) + "\n"
+
+
+def tensor_source(name, array, literal):
+    kind = "mindspore." + ("bool_" if array["dtype"] == "bool" else array["dtype"])
+    if 0 in array["shape"]:
+        return "%s = mindspore.ops.zeros(%r, %s)" % (name, tuple(array["shape"]), kind)
+    return "%s = Tensor(%s, %s)" % (name, literal(array), kind)
+
+
+def criterion_source(surface, given, options, held):
+    """The surface as a function of the tensors that may be differentiated."""
+    weights = ["%s=%s" % (name, name) for name in ORDER[2:] if name in given]
+    plain = ["%s=%r" % option for option in options.items()]
+    if held:
+        return ["criterion = %s(%s)" % (surface, ", ".join(weights + plain))]
+    if surface == PRIMITIVE:
+        made = "%s(%s)" % (surface, ", ".join(plain))
+        return ["", "def criterion(%s):" % ", ".join(ORDER)] + [
+            "    return %s(%s)" % (made, ", ".join(ORDER)),
+            "",
+        ]
+    names = ", ".join(name for name in ORDER if name in given)
+    called = "%s(%s)" % (surface, ", ".join(["logits", "target"] + weights + plain))
+    if surface in CELLS:
+        called = "%s(%s)(logits, target)" % (surface, ", ".join(weights + plain))
+    return ["", "def criterion(%s):" % names, "    return " + called, ""]
+
+
+def quantity_source(quantity, names, given, has_upstream, compiled):
+    taken = [name if name in given else "None" for name in names]
+    function = "criterion"
+    if quantity != "forward":
+        leaf = quantity.split(".")[1]
+        if leaf not in names:
+            return ["# a jit graph holds %s as a constant" % leaf]
+        taken += ["upstream"] if has_upstream else []
+        sens = ", sens_param=True" if has_upstream else ""
+        function = "mindspore.grad(criterion, %d%s)" % (list(names).index(leaf), sens)
+        if quantity == "hessian.logits":
+            function = "mindspore.grad(%s, 0)" % function
+    if compiled:
+        function = "mindspore.jit(%s, fullgraph=True)" % function
+    return [
+        "value = %s(%s)" % (function, ", ".join(taken)),
+        'print("%s", value.dtype, value.asnumpy().astype("float64").tolist())' % quantity,
+    ]

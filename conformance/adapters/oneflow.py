@@ -1,0 +1,298 @@
+"""OneFlow: the module and the function, eager and in an nn.Graph.
+
+Read off oneflow 0.9.0 on a CPU. What shaped this file:
+
+- Every quantity is a call of its own, so that a refused gradient does not take the loss with it.
+- The function's name is `oneflow.nn.functional.binary_cross_entropy_with_logits`; underneath it
+  is `oneflow._C.binary_cross_entropy_with_logits_loss`.
+- An nn.Graph differentiates only for an optimizer: `oneflow.autograd.grad` fails inside build
+  ("job has no TrainConf", or "This is a oneflow bug"). What works is to retain the gradient of an
+  input, to call backward on a scalar, and to give the graph an optimizer, here of a parameter
+  that is added to the scalar and has no influence on the rest. A second derivative has no way.
+- A graph that fails to compile may take the process with it at the next one
+  ("Check failed: Get() == nullptr").
+- oneflow has no numpy counterpart of bfloat16: it is cast from and to float32, which is exact.
+- Some inputs abort the process; nothing here tries to prevent it.
+"""
+
+import functools
+import io
+
+import numpy
+
+NAME = "oneflow"
+NEEDS = "Python 3.7 to 3.10"
+MODES = ("eager", "compiled")
+SURFACES = (
+    "oneflow.nn.BCEWithLogitsLoss",
+    "oneflow.nn.functional.binary_cross_entropy_with_logits",
+)
+DTYPES = ("float16", "bfloat16", "float32", "float64", "int8", "int32", "int64", "uint8", "bool")
+
+
+def open(device, mode):
+    """The adapter on cpu, cuda or cuda:N. Raises ValueError where there is no such device."""
+    if mode not in MODES:
+        raise ValueError("oneflow has no mode %r, only %s" % (mode, " and ".join(MODES)))
+    return Adapter(usable(device), mode)
+
+
+def usable(device):
+    """`device`, if this build of oneflow and this machine have it."""
+    import oneflow
+
+    kind, _, index = device.partition(":")
+    if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
+        raise ValueError("oneflow is driven on cpu, cuda or cuda:N here, not on %r" % device)
+    if kind == "cuda" and int(index or 0) >= oneflow.cuda.device_count():
+        raise ValueError("%s: oneflow sees %d GPUs" % (device, oneflow.cuda.device_count()))
+    return device
+
+
+class Adapter:
+    def __init__(self, device, mode):
+        import oneflow
+
+        self.oneflow, self.device, self.mode = oneflow, device, mode
+        self.forward_graph, self.gradient_graph = graphs(oneflow, device)
+
+    def describe(self):
+        gpu = self.device.startswith("cuda")
+        return {
+            "framework_version": self.oneflow.__version__,
+            "device_name": "GPU" if gpu else cpu_name(),
+            "platform_kind": "GPU" if gpu else "CPU",
+        }
+
+    def prepare(self, call):
+        arguments = {
+            name: None if given is None else self.tensor(name, *given)
+            for name, given in call["arguments"].items()
+        }
+        upstream = call["upstream"] and self.tensor("upstream", *call["upstream"])
+        return call["surface"], arguments, call["options"], call["want"], upstream
+
+    def run(self, prepared):
+        surface, arguments, options, want, upstream = prepared
+        loss = functools.partial(self.loss, surface, options)
+        evaluate = self.eager if self.mode == "eager" else self.compiled
+        for quantity in want:
+            value = evaluate(quantity, loss, arguments, upstream)
+            yield (quantity,) + self.array(value)
+
+    def eager(self, quantity, loss, arguments, upstream):
+        """The loss, or one derivative of it, from a call that computes nothing else."""
+        if quantity == "forward":
+            return loss(arguments)
+        name = quantity.split(".")[1]
+        leaf = arguments[name].requires_grad_(True)
+        try:
+            second = quantity == "hessian.logits"
+            slope = self.gradient(name, loss(arguments), leaf, upstream, create_graph=second)
+            # The loss is elementwise: differentiating the sum gives the diagonal.
+            return self.gradient(name, slope.sum(), leaf, None) if second else slope
+        finally:
+            leaf.requires_grad_(False)
+
+    def gradient(self, name, output, leaf, upstream, create_graph=False):
+        arriving = self.oneflow.ones_like(output) if upstream is None else upstream
+        (slope,) = self.oneflow.autograd.grad(output, leaf, arriving, create_graph=create_graph)
+        if slope is None:
+            raise RuntimeError("no gradient: oneflow returned None for %s" % name)
+        return slope
+
+    def compiled(self, quantity, loss, arguments, upstream):
+        if quantity == "hessian.logits":
+            raise NotImplementedError("an nn.Graph differentiates once, for its optimizer")
+        present = {name: given for name, given in arguments.items() if given is not None}
+        if quantity == "forward":
+            return self.forward_graph(loss, tuple(present))(*present.values())
+        name = quantity.split(".")[1]
+        leaf = present[name].requires_grad_(True)
+        try:
+            graph = self.gradient_graph(loss, tuple(present), name)
+            slope = graph(*present.values(), *([] if upstream is None else [upstream]))
+        finally:
+            leaf.requires_grad_(False)
+        if slope is None:
+            raise RuntimeError("no gradient: oneflow returned None for %s" % name)
+        return slope
+
+    def loss(self, surface, options, arguments):
+        weights = {n: arguments[n] for n in ("weight", "pos_weight") if arguments.get(n) is not None}
+        logits, target = arguments["logits"], arguments["target"]
+        if surface == "oneflow.nn.BCEWithLogitsLoss":
+            return self.oneflow.nn.BCEWithLogitsLoss(**weights, **options)(logits, target)
+        function = self.oneflow.nn.functional.binary_cross_entropy_with_logits
+        return function(logits, target, **weights, **options)
+
+    def tensor(self, name, dtype, array):
+        """A tensor of exactly these bits; bfloat16 arrives as uint16."""
+        if dtype not in DTYPES:
+            raise NotImplementedError("oneflow has no %s tensor here" % dtype)
+        kind = getattr(self.oneflow, dtype)
+        if dtype == "bfloat16":
+            tensor = self.oneflow.tensor(widened(array), device=self.device).to(kind)
+        else:
+            tensor = self.oneflow.tensor(array, dtype=kind, device=self.device)
+        check_bits(name, (dtype, array), self.array(tensor))
+        return tensor
+
+    def array(self, tensor):
+        """(dtype, array) of a tensor; bfloat16 leaves as uint16."""
+        dtype = str(tensor.dtype).split(".")[1]
+        tensor = tensor.detach().cpu()
+        if dtype != "bfloat16":
+            return dtype, tensor.numpy()
+        exact = tensor.to(self.oneflow.float32).numpy()
+        bits = numpy.right_shift(exact.view("uint32"), 16, dtype="uint32")
+        return dtype, numpy.asarray(bits).astype("uint16")
+
+
+def graphs(oneflow, device):
+    """The nn.Graph classes: they need oneflow, and this file must import without it."""
+
+    class Forward(oneflow.nn.Graph):
+        def __init__(self, loss, names):
+            super().__init__()
+            self.loss, self.names = loss, names
+
+        def build(self, *given):
+            return self.loss(dict(zip(self.names, given)))
+
+    class Gradient(oneflow.nn.Graph):
+        def __init__(self, loss, names, leaf):
+            super().__init__()
+            self.loss, self.names, self.leaf = loss, names, leaf
+            self.idle = oneflow.nn.Linear(1, 1).to(device)
+            self.add_optimizer(oneflow.optim.SGD(self.idle.parameters(), lr=0.0))
+
+        def build(self, *given):
+            arguments = dict(zip(self.names, given))
+            arguments[self.leaf].retain_grad()
+            output = self.loss(arguments)
+            if len(given) > len(self.names):
+                output = output * given[-1]
+            (output.sum() + self.idle.weight.sum().to(output.dtype)).backward()
+            return arguments[self.leaf].grad
+
+    return Forward, Gradient
+
+
+def widened(bits):
+    """bfloat16 bits as float32, exactly. (numpy < 2 makes an int64 of `uint32 << 16` at rank 0.)"""
+    shifted = numpy.left_shift(bits.astype("uint32"), 16, dtype="uint32")
+    return numpy.asarray(shifted).view("float32")
+
+
+def check_bits(name, given, held):
+    """Raises RuntimeError unless the framework holds what it was given; NaN payloads may differ."""
+    if held[0] != given[0] or held[1].shape != given[1].shape:
+        raise RuntimeError(
+            "%s: %s%s became %s%s" % (name, given[0], given[1].shape, held[0], held[1].shape)
+        )
+    word = "u%d" % given[1].itemsize
+    differ = numpy.atleast_1d(given[1]).view(word) != numpy.atleast_1d(held[1]).view(word)
+    if (differ & ~(is_nan(*given) & is_nan(*held))).any():
+        raise RuntimeError("%s: the framework does not hold the bits that it was given" % name)
+
+
+def is_nan(dtype, array):
+    array = numpy.atleast_1d(array)
+    return (array & 0x7FFF) > 0x7F80 if dtype == "bfloat16" else array != array
+
+
+def cpu_name():
+    """The processor's model name, where Linux tells it."""
+    try:
+        with io.open("/proc/cpuinfo") as lines:
+            named = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
+    except OSError:
+        named = []
+    return named[0] if named else "CPU"
+
+
+def reproduction(call, literal):
+    """Plain oneflow code that makes the call; `literal(array)` is an array's values as source."""
+    device = call.get("device", "cpu")
+    names = [name for name, given in call["arguments"].items() if given is not None]
+    lines = ["import oneflow", ""]
+    lines += [tensor_source(name, call["arguments"][name], literal, device) for name in names]
+    if call["upstream"] is not None:
+        lines.append(tensor_source("upstream", call["upstream"], literal, device))
+    passed = ["%s=%s" % (name, name) for name in names if name.endswith("weight")]
+    passed += ["%s=%r" % option for option in call["options"].items()]
+    loss = "%s(%s)" % (call["surface"], ", ".join(["logits", "target"] + passed))
+    if call["surface"] == "oneflow.nn.BCEWithLogitsLoss":
+        loss = "%s(%s)(logits, target)" % (call["surface"], ", ".join(passed))
+    source = graph_source if call.get("mode") == "compiled" else quantity_source
+    for quantity in call["want"]:
+        lines += [""] + source(quantity, loss, names, call["upstream"] is not None)
+    return "\n".join(lines) + "\n"
+
+
+def tensor_source(name, array, literal, device):
+    dtype, placed = array["dtype"], "" if device == "cpu" else ", device=%r" % device
+    made, cast = dtype, ""
+    if dtype == "bfloat16":
+        made, cast = "float32", ".to(oneflow.bfloat16)"
+    if 0 in array["shape"]:
+        shape = tuple(array["shape"])
+        return "%s = oneflow.zeros(%r, dtype=oneflow.%s%s)%s" % (name, shape, made, placed, cast)
+    values = literal(array)
+    return "%s = oneflow.tensor(%s, dtype=oneflow.%s%s)%s" % (name, values, made, placed, cast)
+
+
+def quantity_source(quantity, loss, names, has_upstream):
+    if quantity == "forward":
+        return ["loss = " + loss, 'print("forward", loss.dtype, loss.numpy().tolist())']
+    leaf = quantity.split(".")[1]
+    arriving = "upstream" if has_upstream else "oneflow.ones_like(loss)"
+    second = quantity == "hessian.logits"
+    graph = ", create_graph=True" if second else ""
+    lines = [
+        "%s.requires_grad_(True)" % leaf,
+        "loss = " + loss,
+        "(slope,) = oneflow.autograd.grad(loss, %s, %s%s)" % (leaf, arriving, graph),
+    ]
+    if second:
+        lines.append(
+            "(slope,) = oneflow.autograd.grad(slope.sum(), %s, oneflow.ones_like(slope.sum()))"
+            % leaf
+        )
+    lines.append('print("%s", slope.dtype, slope.numpy().tolist())' % quantity)
+    return lines + ["%s.requires_grad_(False)" % leaf]
+
+
+def graph_source(quantity, loss, names, has_upstream):
+    if quantity == "hessian.logits":
+        return ["# an nn.Graph differentiates once, for its optimizer: no hessian.logits"]
+    if quantity == "forward":
+        return ["class Forward(oneflow.nn.Graph):"] + [
+            "    def build(self, %s):" % ", ".join(names),
+            "        return " + loss,
+            "",
+            "value = Forward()(%s)" % ", ".join(names),
+            'print("forward", value.dtype, value.numpy().tolist())',
+        ]
+    leaf = quantity.split(".")[1]
+    taken = ", ".join(names + (["upstream"] if has_upstream else []))
+    scalar = "(loss * upstream).sum()" if has_upstream else "loss.sum()"
+    return ["class Gradient(oneflow.nn.Graph):"] + [
+        "    def __init__(self):",
+        "        super().__init__()",
+        "        # A graph differentiates only where an optimizer has something to optimize.",
+        "        self.idle = oneflow.nn.Linear(1, 1)",
+        "        self.add_optimizer(oneflow.optim.SGD(self.idle.parameters(), lr=0.0))",
+        "",
+        "    def build(self, %s):" % taken,
+        "        %s.retain_grad()" % leaf,
+        "        loss = " + loss,
+        "        (%s + self.idle.weight.sum().to(loss.dtype)).backward()" % scalar,
+        "        return %s.grad" % leaf,
+        "",
+        "%s.requires_grad_(True)" % leaf,
+        "slope = Gradient()(%s)" % taken,
+        'print("%s", slope.dtype, slope.numpy().tolist())' % quantity,
+        "%s.requires_grad_(False)" % leaf,
+    ]

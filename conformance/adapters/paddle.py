@@ -1,0 +1,210 @@
+"""PaddlePaddle: the function and the layer, dynamic and through paddle.jit.to_static.
+
+Read off paddlepaddle 3.3.1 on a CPU. What shaped this file:
+
+- Every quantity is a call of its own, in which only the differentiated argument has
+  stop_gradient=False: paddle refuses the gradient of target and pos_weight in dynamic mode, and
+  that must not take the loss with it.
+- to_static runs with full_graph=True. The default traces the bytecode and goes on in dynamic mode
+  where it cannot, without a word.
+- bfloat16 is uint16 on the numpy side, in both directions, so no bit is converted.
+"""
+
+import functools
+import io
+
+import numpy
+
+NAME = "paddle"
+NEEDS = "Python 3.9 to 3.13"
+MODES = ("eager", "compiled")
+SURFACES = (
+    "paddle.nn.functional.binary_cross_entropy_with_logits",
+    "paddle.nn.BCEWithLogitsLoss",
+)
+DTYPES = ("float16", "bfloat16", "float32", "float64", "int8", "int16", "int32", "int64")
+DTYPES += ("uint8", "bool")
+
+
+def open(device, mode):
+    """The adapter on cpu, cuda or cuda:N. Raises ValueError where there is no such device."""
+    if mode not in MODES:
+        raise ValueError("paddle has no mode %r, only %s" % (mode, " and ".join(MODES)))
+    return Adapter(device, mode)
+
+
+def paddle_device(device):
+    """`device` in paddle's words, if this build of paddle and this machine have it."""
+    import paddle
+
+    kind, _, index = device.partition(":")
+    if kind not in ("cpu", "cuda") or (index and not index.isdigit()):
+        raise ValueError("paddle is driven on cpu, cuda or cuda:N here, not on %r" % device)
+    if kind == "cpu":
+        return "cpu"
+    count = paddle.device.cuda.device_count() if paddle.is_compiled_with_cuda() else 0
+    if int(index or 0) >= count:
+        build = "CUDA" if paddle.is_compiled_with_cuda() else "no CUDA"
+        raise ValueError(
+            "%s: paddle %s was built with %s and sees %d GPUs"
+            % (device, paddle.__version__, build, count)
+        )
+    return "gpu:%s" % (index or 0)
+
+
+class Adapter:
+    def __init__(self, device, mode):
+        import paddle
+
+        self.paddle, self.mode = paddle, mode
+        self.device = paddle_device(device)
+        paddle.set_device(self.device)
+        self.static = {}  # functions that to_static has compiled
+
+    def describe(self):
+        gpu = self.device.startswith("gpu")
+        return {
+            "framework_version": self.paddle.__version__,
+            "device_name": self.paddle.device.cuda.get_device_name() if gpu else cpu_name(),
+            "platform_kind": "GPU" if gpu else "CPU",
+        }
+
+    def prepare(self, call):
+        arguments = {
+            name: None if given is None else self.tensor(name, *given)
+            for name, given in call["arguments"].items()
+        }
+        upstream = call["upstream"] and self.tensor("upstream", *call["upstream"])
+        return call["surface"], arguments, call["options"], call["want"], upstream
+
+    def run(self, prepared):
+        surface, arguments, options, want, upstream = prepared
+        for quantity in want:
+            loss = functools.partial(self.loss, quantity, surface, arguments, options)
+            value = self.evaluate(quantity, loss, arguments, upstream)
+            yield (quantity,) + self.array(value)
+
+    def evaluate(self, quantity, loss, arguments, upstream):
+        """The loss, or one derivative of it, from a call that computes nothing else."""
+        if quantity == "forward":
+            return loss()
+        name = quantity.split(".")[1]
+        leaf = arguments[name]
+        leaf.stop_gradient = False
+        try:
+            second = quantity == "hessian.logits"
+            slope = self.gradient(name, loss(), leaf, upstream, create_graph=second)
+            # The loss is elementwise: differentiating the sum gives the diagonal.
+            return self.gradient(name, slope.sum(), leaf, None) if second else slope
+        finally:
+            leaf.stop_gradient = True
+
+    def gradient(self, name, output, leaf, upstream, create_graph=False):
+        arriving = self.paddle.ones_like(output) if upstream is None else upstream
+        (slope,) = self.paddle.grad([output], [leaf], [arriving], create_graph=create_graph)
+        if slope is None:
+            raise RuntimeError("no gradient: paddle returned None for %s" % name)
+        return slope
+
+    def loss(self, quantity, surface, arguments, options):
+        logits, target = arguments["logits"], arguments["target"]
+        weights = {n: arguments[n] for n in ("weight", "pos_weight") if arguments[n] is not None}
+        if surface == "paddle.nn.BCEWithLogitsLoss":
+            layer = self.paddle.nn.BCEWithLogitsLoss(**weights, **options)
+            if self.mode == "compiled":
+                layer = self.paddle.jit.to_static(layer, full_graph=True)
+            return layer(logits, target)
+        function = self.paddle.nn.functional.binary_cross_entropy_with_logits
+        if self.mode == "compiled":
+            function = self.compiled(function, quantity)
+        return function(logits, target, **weights, **options)
+
+    def compiled(self, function, quantity):
+        """One compiled function per quantity, so that which argument is a leaf never changes."""
+        if quantity not in self.static:
+            self.static[quantity] = self.paddle.jit.to_static(function, full_graph=True)
+        return self.static[quantity]
+
+    def tensor(self, name, dtype, array):
+        """A tensor of exactly these bits; bfloat16 arrives as uint16."""
+        if dtype not in DTYPES:
+            raise NotImplementedError("paddle has no %s tensor here" % dtype)
+        tensor = self.paddle.to_tensor(array, dtype=dtype)
+        check_bits(name, (dtype, array), self.array(tensor))
+        return tensor
+
+    def array(self, tensor):
+        """(dtype, array) of a tensor; bfloat16 leaves as uint16."""
+        return str(tensor.dtype).split(".")[1], tensor.detach().numpy()
+
+
+def check_bits(name, given, held):
+    """Raises RuntimeError unless the framework holds what it was given; NaN payloads may differ."""
+    if held[0] != given[0] or held[1].shape != given[1].shape:
+        raise RuntimeError(
+            "%s: %s%s became %s%s" % (name, given[0], given[1].shape, held[0], held[1].shape)
+        )
+    word = "u%d" % given[1].itemsize
+    differ = numpy.atleast_1d(given[1]).view(word) != numpy.atleast_1d(held[1]).view(word)
+    if (differ & ~(is_nan(*given) & is_nan(*held))).any():
+        raise RuntimeError("%s: the framework does not hold the bits that it was given" % name)
+
+
+def is_nan(dtype, array):
+    array = numpy.atleast_1d(array)
+    return (array & 0x7FFF) > 0x7F80 if dtype == "bfloat16" else array != array
+
+
+def cpu_name():
+    """The processor's model name, where Linux tells it."""
+    try:
+        with io.open("/proc/cpuinfo") as lines:
+            named = [line.split(":", 1)[1].strip() for line in lines if "model name" in line]
+    except OSError:
+        named = []
+    return named[0] if named else "CPU"
+
+
+def reproduction(call, literal):
+    """Plain paddle code that makes the call; `literal(array)` is an array's values as source."""
+    names = [name for name, given in call["arguments"].items() if given is not None]
+    lines = ["import paddle", ""]
+    kind, _, index = call.get("device", "cpu").partition(":")
+    lines.append('paddle.set_device("%s")' % ("cpu" if kind == "cpu" else "gpu:" + (index or "0")))
+    lines += [tensor_source(name, call["arguments"][name], literal) for name in names]
+    if call["upstream"] is not None:
+        lines.append(tensor_source("upstream", call["upstream"], literal))
+    passed = ["%s=%s" % (name, name) for name in names if name.endswith("weight")]
+    passed += ["%s=%r" % option for option in call["options"].items()]
+    criterion, called_with = call["surface"], ["logits", "target"] + passed
+    if call["surface"] == "paddle.nn.BCEWithLogitsLoss":
+        criterion, called_with = "%s(%s)" % (criterion, ", ".join(passed)), ["logits", "target"]
+    if call.get("mode") == "compiled":
+        criterion = "paddle.jit.to_static(%s, full_graph=True)" % criterion
+    for quantity in call["want"]:
+        loss = ["criterion = " + criterion, "loss = criterion(%s)" % ", ".join(called_with)]
+        lines += [""] + quantity_source(quantity, loss, call["upstream"] is not None)
+    return "\n".join(lines) + "\n"
+
+
+def tensor_source(name, array, literal):
+    dtype, shape = array["dtype"], array["shape"]
+    if 0 in shape:
+        return '%s = paddle.zeros(%r, dtype="%s")' % (name, list(shape), dtype)
+    return '%s = paddle.to_tensor(%s, dtype="%s")' % (name, literal(array), dtype)
+
+
+def quantity_source(quantity, loss, has_upstream):
+    # A bfloat16 tensor lists its bits: numbers are printed from float64, which is exact.
+    if quantity == "forward":
+        return loss + ['print("forward", loss.dtype, loss.astype("float64").tolist())']
+    leaf = quantity.split(".")[1]
+    arriving = "upstream" if has_upstream else "paddle.ones_like(loss)"
+    second = quantity == "hessian.logits"
+    graph = ", create_graph=True" if second else ""
+    lines = ["%s.stop_gradient = False" % leaf] + loss
+    lines.append("(slope,) = paddle.grad([loss], [%s], [%s]%s)" % (leaf, arriving, graph))
+    if second:
+        lines.append("(slope,) = paddle.grad([slope.sum()], [%s])" % leaf)
+    lines.append('print("%s", slope.dtype, slope.astype("float64").tolist())' % quantity)
+    return lines + ["%s.stop_gradient = True" % leaf]

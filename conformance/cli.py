@@ -1,0 +1,141 @@
+"""The command line: arguments in, exit status out. Each command lives beside what it uses.
+
+Exit status: 0 conforms; 1 deviations, crashes or hangs; 2 wrong usage or an invalid file;
+3 a backend could not be started; 130 interrupted (with a valid report of what had finished);
+70 an error of this program.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+
+from . import __version__
+from .adapters import AdapterError
+from .casefile import CaseFileError
+from .commands import UsageError, backends, cases, replay, run
+from .tolerance import GRADES
+
+DEBUG = "BCE_CONFORMANCE_DEBUG"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit status; no traceback reaches the user."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    options = parser().parse_args(argv)
+    command: Callable[[argparse.Namespace], int] = options.command
+    try:
+        return command(options)
+    except (CaseFileError, UsageError, AdapterError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if os.environ.get(DEBUG):
+            traceback.print_exc()
+        told = f"internal error: {type(error).__name__}: {error}"
+        print(f"bce-conformance: {told} (set {DEBUG}=1 to see where)", file=sys.stderr)
+        return 70
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="bce-conformance", description=__doc__.split("\n")[0])
+    top.description = (
+        "Does this framework release compute binary cross entropy with logits as its "
+        "documentation and the mathematics say?"
+    )
+    top.add_argument("--version", action="version", version=f"bce-conformance {__version__}")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    _add_run(commands.add_parser("run", help="put every question to one or more backends"))
+    _add_replay(commands.add_parser("replay", help="run the witness of a check again"))
+    _add_cases(commands.add_parser("cases", help="validate and list case files"))
+    _add_backends(commands.add_parser("backends", help="which adapters and frameworks there are"))
+    return top
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise ValueError
+    return value
+
+
+def _natural(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise ValueError
+    return value
+
+
+_positive.__name__ = "positive number"
+_natural.__name__ = "natural number"
+
+
+def _add_run(sub: argparse.ArgumentParser) -> None:
+    _add_backend(sub, required=True)
+    sub.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:0, …")
+    sub.add_argument("--mode", default="eager", help="eager (default) or compiled")
+    sub.add_argument("--surface", action="append", default=[], metavar="NAME",
+                     help="only this surface; may be repeated")  # fmt: skip
+    sub.add_argument("--dtype", action="append", default=[], metavar="D",
+                     help="only questions with logits of this dtype; may be repeated")  # fmt: skip
+    sub.add_argument("--profile", choices=("quick", "standard", "full"), default="standard",
+                     help="how much to ask; the documented claims are in each")  # fmt: skip
+    sub.add_argument("--seed", type=_natural, default=0, help="of all that is generated")
+    sub.add_argument("--grade", choices=GRADES, default="stable",
+                     help="which tolerance fails a value")  # fmt: skip
+    sub.add_argument("--cases", type=Path, metavar="DIR",
+                     help="case files in place of the shipped ones")  # fmt: skip
+    sub.add_argument("--shard", metavar="I/N", help="only every Nth question, from the Ith")
+    sub.add_argument("--timeout", type=_positive, default=60.0, metavar="SECONDS",
+                     help="for one call (default 60)")  # fmt: skip
+    sub.add_argument("--report-dir", type=Path, default=Path("bce-reports"), metavar="DIR",
+                     help="where the reports go (default bce-reports)")  # fmt: skip
+    sub.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML too")
+    sub.set_defaults(command=run.command)
+
+
+def _add_backend(sub: argparse.ArgumentParser, required: bool) -> None:
+    sub.add_argument("--backend", action="append", default=[], required=required,
+                     metavar="ADAPTER[=PYTHON]",
+                     help="numpy, torch, paddle, …, with the interpreter that has it; may be "
+                     "repeated")  # fmt: skip
+    sub.add_argument("--python", metavar="PATH",
+                     help="interpreter of backends that name none (default: this one)")  # fmt: skip
+    sub.add_argument("--adapter", type=Path, metavar="FILE.py", help="an adapter of your own")
+
+
+def _add_replay(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("report", type=Path, metavar="REPORT", help="a report (JSON)")
+    sub.add_argument("check", metavar="CHECK-ID", help="the id of one of its checks")
+    sub.add_argument("--python", metavar="PATH", help="interpreter (default: this one)")
+    sub.add_argument("--adapter", type=Path, metavar="FILE.py", help="an adapter of your own")
+    sub.add_argument("--timeout", type=_positive, default=60.0, metavar="SECONDS")
+    sub.set_defaults(command=replay.command)
+
+
+def _add_cases(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("paths", nargs="*", type=Path, metavar="PATH",
+                     help="case files or folders (default: the shipped ones)")  # fmt: skip
+    sub.add_argument("--adapter", type=Path, metavar="FILE.py", help="an adapter of your own")
+    sub.set_defaults(command=cases.command)
+
+
+def _add_backends(sub: argparse.ArgumentParser) -> None:
+    _add_backend(sub, required=False)
+    sub.set_defaults(command=backends.command)

@@ -1,0 +1,101 @@
+"""`bce-conformance replay`: the witness of a check, run again."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from pathlib import Path
+
+from ..adapters import available
+from ..engine import Job, ask
+from ..question import Question
+from ..report.document import SCHEMA, Json, check_json
+from ..report.markdown import in_full
+from ..session import BackendUnavailable, IsolatedSession
+from ..witness import question_from_json
+from . import UsageError
+from .select import targets
+
+
+def command(options: Namespace) -> int:
+    """0 fixed (or still as it should be), 1 still deviates, 3 cannot run; raises UsageError."""
+    report = read(options.report)
+    kept = find(report, options.check, options.report)
+    question = question_of(kept, options.report)
+    backend = report["backend"]
+    target = targets([backend["adapter"]], options.python, available(options.adapter))[0]
+    try:
+        session = IsolatedSession(
+            target.adapter.source,
+            target.adapter.name,
+            python=target.python,
+            device=backend["device"],
+            mode=backend["mode"],
+            timeout=options.timeout,
+        )
+    except BackendUnavailable as error:
+        print(f"cannot run: {error}")
+        return 3
+    with session:
+        now = session.backend.framework_version
+        job = Job(target.adapter, target.python, lambda: session, [question],
+                  report["suite"]["grade"])  # fmt: skip
+        try:
+            checks = ask(session, question, job)
+        except BackendUnavailable as error:
+            print(f"cannot run: {error}")
+            return 3
+    again = next(c for c in checks if c.quantity == kept["quantity"])
+    print(in_full(check_json(again)))
+    print()
+    return _conclude(kept["verdict"], again.verdict, backend["framework_version"], now)
+
+
+FAILED = ("deviates", "known", "crashed", "timed-out")
+
+
+def _conclude(before: str, after: str, then: str, now: str) -> int:
+    releases = now if then == now else f"{then} then, {now} now"
+    if after in FAILED:
+        word = "still deviates" if before in FAILED else "deviates now"
+        print(f"{word} ({before} → {after}; {releases})")
+        return 1
+    if after in ("unsupported", "refused"):
+        print(f"cannot run ({before} → {after}; {releases})")
+        return 3
+    print(f"{'fixed' if before in FAILED else 'as before'} ({before} → {after}; {releases})")
+    return 0
+
+
+def read(file: Path) -> Json:
+    """A report. Raises UsageError, in one line, for a file that is none."""
+    try:
+        report = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{file}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{file}: expected a report in JSON: {error}") from None
+    if not isinstance(report, dict) or report.get("schema") != SCHEMA:
+        raise UsageError(f"{file}: expected a report of schema {SCHEMA}")
+    return report
+
+
+def find(report: Json, check_id: str, file: Path) -> Json:
+    """The check of an id. Raises UsageError with ids that are like it."""
+    try:
+        ids = [check["id"] for check in report["checks"]]
+    except (KeyError, TypeError):
+        raise UsageError(f"{file}: expected a report with checks") from None
+    if check_id in ids:
+        found: Json = report["checks"][ids.index(check_id)]
+        return found
+    like = [known for known in ids if check_id in known][:5]
+    hint = f"; like it: {', '.join(like)}" if like else ""
+    raise UsageError(f"{file}: has no check {check_id!r}{hint}")
+
+
+def question_of(kept: Json, file: Path) -> Question:
+    try:
+        return question_from_json(kept["witness"]["question"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"{file}: the witness of {kept['id']} cannot be read: {error}") from None

@@ -1,0 +1,115 @@
+"""`bce-conformance run`: questions to backends, and what they answered into reports."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from contextlib import closing
+from pathlib import Path
+
+from rich.console import Console
+
+from ..adapters import available
+from ..casefile import load_all
+from ..engine import Job, run
+from ..report import terminal
+from ..report.document import Json, Record, Settings, document, file_name
+from ..report.junit import junit
+from ..report.markdown import summary
+from ..report.write import atomically, json_text
+from ..session import IsolatedSession
+from . import UsageError
+from .select import Filter, Target, parse_shard, require_known, shipped_cases, targets
+
+
+def command(options: Namespace) -> int:
+    """Exit status 0, 1, 3 or 130; raises for wrong usage and invalid case files."""
+    adapters = available(options.adapter)
+    chosen = targets(options.backend, options.python, adapters)
+    require_known(options.surface, options.dtype, chosen)
+    shard = parse_shard(options.shard)
+    surfaces = [surface for adapter in adapters.values() for surface in adapter.surfaces]
+    case_files = load_all([options.cases or shipped_cases()], surfaces)
+    selected = Filter(options.surface, options.dtype, shard)
+    jobs = []
+    for target in chosen:
+        questions = selected.questions(case_files, target.adapter)
+        if not questions and not (options.surface or options.dtype or options.shard):
+            raise UsageError(f"no case file has a surface of {target.adapter.name}")
+        jobs.append(_job(target, options, questions))
+    require_writable(options.report_dir)
+    record = Record(Settings(options.profile, options.seed, options.grade, options.shard))
+    return _run(jobs, record, options)
+
+
+def _job(target: Target, options: Namespace, questions: list) -> Job:  # type: ignore[type-arg]
+    def start() -> IsolatedSession:
+        return IsolatedSession(
+            target.adapter.source,
+            target.adapter.name,
+            python=target.python,
+            device=options.device,
+            mode=options.mode,
+            timeout=options.timeout,
+        )
+
+    return Job(target.adapter, target.python, start, questions, options.grade)
+
+
+def require_writable(folder: Path) -> None:
+    """Raises UsageError before anything is run, rather than after."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--report-dir: {folder}: {error.strerror}") from None
+
+
+def _run(jobs: list[Job], record: Record, options: Namespace) -> int:
+    console = terminal.console()
+    display = terminal.Terminal(console)
+    interrupted = False
+    try:
+        with closing(run(jobs)) as events:
+            for event in events:
+                record.take(event)
+                display.show(event)
+    except KeyboardInterrupt:
+        interrupted = True
+    finally:
+        display.close()
+        reports = write(record, options.report_dir, options.junit)
+    conclude(console, reports, record, options.report_dir)
+    if interrupted:
+        console.print("interrupted; the reports hold what had finished")
+        return 130
+    if record.not_run:
+        return 3
+    return 1 if any(result.failing for result in record.results) else 0
+
+
+def write(record: Record, folder: Path, junit_file: Path | None) -> dict[str, Json]:
+    """One JSON file a backend, summary.md for all of them, and JUnit XML where asked for."""
+    reports: dict[str, Json] = {}
+    for result in record.results:
+        report = document(result, record.settings)
+        reports[file_name(report, tuple(reports))] = report
+    for name, report in reports.items():
+        atomically(folder / name, json_text(report))
+    atomically(folder / "summary.md", summary(list(reports.values()), record.not_run))
+    if junit_file is not None:
+        atomically(junit_file, junit(list(reports.values()), record.not_run))
+    return reports
+
+
+def conclude(console: Console, reports: dict[str, Json], record: Record, folder: Path) -> None:
+    """The matrix, where the reports are, and how to see a deviation again."""
+    console.print()
+    console.print(terminal.matrix(list(reports.values())))
+    console.print()
+    for absent in record.not_run:
+        console.print(f"NOT RUN {absent.adapter}: {absent.reason}", markup=False, soft_wrap=True)
+    for name, report in reports.items():
+        console.print(f"report: {folder / name}", markup=False, highlight=False, soft_wrap=True)
+        deviating = [c["id"] for c in report["checks"] if c["verdict"] == "deviates"]
+        if deviating:
+            again = f"bce-conformance replay {folder / name} '{deviating[0]}'"
+            console.print(f"  again: {again}", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,81 @@
+"""Which backends, in which interpreters, and which questions the arguments mean."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from ..adapters import AdapterFile
+from ..casefile import CaseFile
+from ..dtypes import CARRIERS
+from ..question import Question
+from . import UsageError
+
+
+@dataclass(frozen=True)
+class Target:
+    """An adapter and the interpreter to run it in."""
+
+    adapter: AdapterFile
+    python: str
+
+
+def targets(
+    named: Sequence[str], python: str | None, adapters: dict[str, AdapterFile]
+) -> list[Target]:
+    """NAME or NAME=PYTHON each. Raises UsageError for a name that no adapter has."""
+    chosen = []
+    for text in named:
+        name, _, own = text.partition("=")
+        if name not in adapters:
+            raise UsageError(f"--backend: expected one of {', '.join(adapters)}, not {name!r}")
+        chosen.append(Target(adapters[name], own or python or sys.executable))
+    if len(set(chosen_keys := [(t.adapter.name, t.python) for t in chosen])) < len(chosen_keys):
+        raise UsageError("--backend: expected each backend once")
+    return chosen
+
+
+def shipped_cases() -> Path:
+    """The folder of the case files that are installed with the suite."""
+    return Path(str(files("bce_conformance") / "cases" / "documented"))
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which questions are asked: empty sequences mean all."""
+
+    surfaces: Sequence[str] = ()
+    dtypes: Sequence[str] = ()
+    shard: tuple[int, int] = (1, 1)
+
+    def questions(self, case_files: Sequence[CaseFile], adapter: AdapterFile) -> list[Question]:
+        """The questions for an adapter's surfaces, in the order of the files."""
+        asked = [q for file in case_files for q in file.questions if q.surface in adapter.surfaces]
+        asked = [q for q in asked if not self.surfaces or q.surface in self.surfaces]
+        asked = [q for q in asked if not self.dtypes or q.call.logits.dtype in self.dtypes]
+        index, count = self.shard
+        return asked[index - 1 :: count]
+
+
+def parse_shard(text: str | None) -> tuple[int, int]:
+    """I/N with 1 ≤ I ≤ N. Raises UsageError."""
+    if text is None:
+        return (1, 1)
+    index, slash, count = text.partition("/")
+    if slash and index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count):
+        return int(index), int(count)
+    raise UsageError(f"--shard: expected I/N with 1 <= I <= N, not {text!r}")
+
+
+def require_known(surfaces: Sequence[str], dtypes: Sequence[str], chosen: Sequence[Target]) -> None:
+    """Raises UsageError for a surface of no chosen backend, or a dtype that is none."""
+    known = [surface for target in chosen for surface in target.adapter.surfaces]
+    for surface in surfaces:
+        if surface not in known:
+            raise UsageError(f"--surface: expected one of {', '.join(known)}, not {surface!r}")
+    for dtype in dtypes:
+        if dtype not in CARRIERS:
+            raise UsageError(f"--dtype: expected one of {', '.join(CARRIERS)}, not {dtype!r}")

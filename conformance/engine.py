@@ -1,0 +1,131 @@
+"""Puts questions to a backend and yields what happens, as typed events; knows no output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+from .adapters import AdapterFile
+from .check import Check
+from .judge import Finding
+from .question import EqualsCall, Question
+from .session import BackendUnavailable, Session
+from .tolerance import Grade
+from .vocabulary import Backend
+from .witness import checks, not_asked
+
+
+@dataclass(frozen=True)
+class BackendStarted:
+    """A worker has imported its framework; `total` questions follow."""
+
+    backend: Backend
+    total: int
+
+
+@dataclass(frozen=True)
+class BackendNotRun:
+    """A backend could not be started: which interpreter, and what it said."""
+
+    adapter: str
+    python: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A question was answered; it gave these checks."""
+
+    checks: tuple[Check, ...]
+
+
+@dataclass(frozen=True)
+class WorkerLost:
+    """A worker died between two calls, after the question `after` had been answered."""
+
+    after: str
+    cause: str
+
+
+@dataclass(frozen=True)
+class BackendFinished:
+    """All questions were put, or the rest could not be (`broken` says why)."""
+
+    backend: Backend
+    restarts: int
+    broken: str | None = None
+
+
+Event = BackendStarted | BackendNotRun | Answered | WorkerLost | BackendFinished
+
+
+@dataclass(frozen=True)
+class Job:
+    """One backend to run: its adapter, its interpreter, how to open a session, what to ask."""
+
+    adapter: AdapterFile
+    python: str
+    open: Callable[[], Session]
+    questions: Sequence[Question]
+    grade: Grade = "stable"
+
+
+def run(jobs: Iterable[Job]) -> Generator[Event, None, None]:
+    """Runs the jobs one after the other; one that cannot start does not stop the rest."""
+    for job in jobs:
+        yield from run_job(job)
+
+
+def run_job(job: Job) -> Generator[Event, None, None]:
+    try:
+        session = job.open()
+    except BackendUnavailable as error:
+        yield BackendNotRun(job.adapter.name, job.python, str(error))
+        return
+    with closing(session):
+        yield BackendStarted(session.backend, len(job.questions))
+        broken: str | None = None
+        lost = 0
+        previous = "the start"
+        for question in job.questions:
+            if broken is None:
+                try:
+                    answered = ask(session, question, job)
+                except BackendUnavailable as error:
+                    broken = str(error)
+            if broken is not None:
+                answered = _not_put(question, broken, session.backend, job.adapter)
+            for death in session.lost[lost:]:
+                yield WorkerLost(previous, death.cause)
+            lost = len(session.lost)
+            previous = question.id
+            yield Answered(tuple(answered))
+        yield BackendFinished(session.backend, session.restarts, broken)
+
+
+def ask(session: Session, question: Question, job: Job) -> list[Check]:
+    """The checks of one question. Raises BackendUnavailable where no worker can be had any more."""
+    backend = session.backend
+    if question.requires is not None and question.requires.lower() != backend.platform_kind.lower():
+        reason = f"the claim is about {question.requires}; this run is on {backend.platform_kind}"
+        return not_asked(
+            question, Finding("unsupported", "semantics", reason), backend, job.adapter
+        )
+    outcome = session.run(question.call)
+    promise = question.expectation.promise
+    other = session.run(promise.other) if isinstance(promise, EqualsCall) else None
+    return checks(question, outcome, other, job.grade, backend, job.adapter)
+
+
+def _not_put(
+    question: Question, broken: str, backend: Backend, adapter: AdapterFile
+) -> list[Check]:
+    finding = Finding("crashed", "semantics", f"not asked, for the backend is gone: {broken}")
+    return not_asked(question, finding, backend, adapter)
+
+
+__all__ = [
+    "Answered", "BackendFinished", "BackendNotRun", "BackendStarted", "Event", "Job",
+    "WorkerLost", "ask", "run", "run_job",
+]  # fmt: skip

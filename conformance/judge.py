@@ -1,0 +1,336 @@
+"""The verdicts: what a backend did, held against what was expected. All rules stand here.
+
+A verdict is a `Finding`; turning it into a check with its witness is `witness`'s work. The rules,
+in the order of the contract ("What decides a verdict"):
+
+1. A document's promise is held against the surface.
+2. An accepted call returns the formula's value, shape and dtype.
+3. A refusal is fine unless acceptance was promised; a promised refusal must come, of its type.
+4. A crash or a hang is never fine, whatever was expected.
+5. Beyond the stable grade deviates; beyond the strict grade is said, and fails `--grade strict`.
+
+Where the truth is not known well enough to decide, the verdict is `refused`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+import numpy as np
+
+from . import tolerance
+from .check import Axis, Verdict
+from .dtypes import FLOATS
+from .measure import Truth, errors, truth
+from .question import (
+    AgreesWithReference,
+    Characterise,
+    EqualsCall,
+    Expectation,
+    HasValue,
+    OnlyForm,
+    PrintedAs,
+    Question,
+    Raises,
+)
+from .tolerance import Floats, Grade
+from .vocabulary import (
+    FORWARD,
+    Array,
+    Call,
+    Crashed,
+    Failure,
+    Outcome,
+    Raised,
+    TimedOut,
+    Unsupported,
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A verdict about one quantity, in words, with the numbers behind it.
+
+    worst is the index of the element that decided; due and allowed are its value (high + low) and
+    tolerance, ulps its error; None where no element was compared.
+    """
+
+    verdict: Verdict
+    axis: Axis
+    summary: str
+    worst: tuple[int, ...] | None = None
+    due: tuple[float, float] | None = None
+    allowed: float | None = None
+    ulps: float | None = None
+    strict: bool | None = None
+
+
+def judge(
+    question: Question, quantity: str, outcome: Outcome, other: Outcome | None, grade: Grade
+) -> Finding:
+    """The verdict on one quantity of an answered question.
+
+    other is the outcome of the second call, for `EqualsCall`. The grade decides which of the two
+    tolerances fails a value.
+    """
+    result = outcome.of(quantity)
+    if isinstance(result, (Crashed, TimedOut)):
+        return _contained(result)
+    if isinstance(result, Unsupported):
+        return Finding("unsupported", "semantics", f"cannot be asked here: {result.reason}")
+    promise = question.expectation.promise
+    if isinstance(promise, Raises):
+        return _refusal(promise, result)
+    if isinstance(promise, Characterise):
+        return Finding("characterised", "semantics", _described(result))
+    if isinstance(result, Raised):
+        return _unpromised_refusal(result)
+    form = _form(question, quantity, result)
+    if form is not None:
+        return form
+    if isinstance(promise, OnlyForm):
+        return Finding("conforms", "semantics", f"returned {_form_of(result)}")
+    if isinstance(promise, EqualsCall):
+        return _equal(question.call, promise.other, quantity, result, other)
+    if isinstance(promise, (HasValue, PrintedAs)):
+        return _stated(question.call, promise, result)
+    return _formula(promise.promised, quantity, result, grade)
+
+
+def _contained(result: Crashed | TimedOut) -> Finding:
+    if isinstance(result, TimedOut):
+        summary = f"no answer within {result.seconds:g} s ({result.during}); the worker was killed"
+        return Finding("timed-out", "semantics", summary)
+    last = f": {result.stderr[-1]}" if result.stderr else ""
+    return Finding("crashed", "semantics", f"{result.cause} ({result.during}){last}")
+
+
+def one_line(text: str, most: int = 200) -> str:
+    """A message of the framework's, on one line and of bounded length."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def _described(result: Array | Failure) -> str:
+    if isinstance(result, Raised):
+        return f"refused with {result.type}: {one_line(result.message)}"
+    assert isinstance(result, Array)
+    return f"returned {_form_of(result)}: {shown(result)}"
+
+
+def _form_of(result: Array) -> str:
+    return f"{result.dtype} of shape {list(result.shape)}"
+
+
+def shown(result: Array, most: int = 6) -> str:
+    """The first few values, to 9 digits (17 for float64)."""
+    digits = 17 if result.dtype == "float64" else 9
+    first = [f"{v:.{digits}g}" for v in result.values.ravel()[:most]]
+    more = ", …" if result.size > most else ""
+    return f"[{', '.join(first)}{more}]" if result.shape else first[0]
+
+
+def _refusal(promise: Raises, result: Array | Failure) -> Finding:
+    due = " or ".join(promise.types)
+    if isinstance(result, Raised):
+        if set(promise.types) & {result.type, *result.bases}:
+            return Finding("conforms", "semantics", f"refused with {result.type} as documented")
+        summary = f"{due} is documented; raised {result.type}: {one_line(result.message)}"
+        return Finding("deviates", "semantics", summary)
+    assert isinstance(result, Array)
+    summary = f"{due} is documented; accepted, and returned {_form_of(result)}: {shown(result)}"
+    return Finding("deviates", "semantics", summary)
+
+
+def _unpromised_refusal(result: Raised) -> Finding:
+    at = "" if result.during == FORWARD else f" during {result.during}"
+    summary = f"documented to work; raised {result.type}{at}: {one_line(result.message)}"
+    return Finding("deviates", "semantics", summary)
+
+
+def _form(question: Question, quantity: str, result: Array) -> Finding | None:
+    """Deviating shape or dtype, None where both are as promised."""
+    shape, dtype = _due_form(question, quantity)
+    if shape is not None and result.shape != shape:
+        due = f"shape {list(shape)} is due"
+        return Finding("deviates", "semantics", f"{due}; returned {_form_of(result)}")
+    if dtype is not None and result.dtype != dtype:
+        return Finding("deviates", "semantics", f"{dtype} is due; returned {_form_of(result)}")
+    return None
+
+
+def _due_form(question: Question, quantity: str) -> tuple[tuple[int, ...] | None, str | None]:
+    """The shape and dtype due: as stated, else as rule 2 says for a value that is judged.
+
+    Arguments of one dtype give a result of that dtype; a mixture leaves the dtype open.
+    """
+    expectation: Expectation = question.expectation
+    call = question.call
+    judged = not isinstance(expectation.promise, OnlyForm)
+    if quantity != FORWARD:
+        argument = call.argument(quantity.split(".")[1])
+        assert argument is not None
+        return argument.shape, argument.dtype
+    promised = expectation.promise
+    source = promised.promised if isinstance(promised, AgreesWithReference) else call
+    shape = source.logits.shape if source.reduction == "none" else ()
+    dtypes = {a.dtype for a in (call.logits, call.target, call.weight, call.pos_weight) if a}
+    dtype = call.logits.dtype if len(dtypes) == 1 else None
+    due_shape = expectation.shape if expectation.shape is not None else (shape if judged else None)
+    return due_shape, expectation.dtype or (dtype if judged else None)
+
+
+def _judging_dtype(call: Call, result: Array) -> str:
+    """The precision a value is held to: the coarsest of the floating arguments' and its own."""
+    arguments = (call.logits, call.target, call.weight, call.pos_weight, result)
+    names = [a.dtype for a in arguments if a is not None and a.dtype in FLOATS]
+    return min(names, key=lambda name: FLOATS[name].precision) if names else "float64"
+
+
+def _formula(promised: Call, quantity: str, result: Array, grade: Grade) -> Finding:
+    """The value against the reference, on two axes."""
+    if result.dtype not in FLOATS:
+        summary = f"a floating point result is due; returned {_form_of(result)}: {shown(result)}"
+        return Finding("deviates", "semantics", summary)
+    due = truth(promised, quantity, _judging_dtype(promised, result))
+    return compare(result, due, grade)
+
+
+def compare(result: Array, due: Truth, grade: Grade) -> Finding:
+    """Element by element: another kind of number, a wrong formula, too inexact, undecidable."""
+    if result.size == 0:
+        return Finding("conforms", "accuracy", "nothing to compare: no elements", strict=True)
+    found = errors(result, due)
+    early = np.isinf(result.values) & due.may_overflow & np.isfinite(due.high)
+    early &= np.sign(result.values) == np.sign(due.high)
+    other_kind = found.other_kind & ~early
+    if np.any(other_kind):
+        return _at(_first(other_kind), result, due, found.ulps, "semantics", "deviates")
+    absolute = np.where(early, 0.0, found.absolute)
+    strict = bool(np.all((absolute <= due.tolerance["strict"]) & ~early))
+    allowed = due.tolerance[grade]
+    excess = absolute - allowed
+    if grade == "strict":
+        excess = np.where(early, np.inf, excess)
+    worst = _worst(absolute, allowed)
+    if np.any(excess > due.uncertainty):
+        at = _worst(np.where(excess > due.uncertainty, absolute, 0.0), allowed)
+        wrong = bool(np.any(absolute - due.uncertainty > due.formula))
+        axis: Axis = "semantics" if wrong else "accuracy"
+        return replace(_at(at, result, due, found.ulps, axis, "deviates"), strict=strict)
+    unsure = _unsure(due, grade)
+    if np.any(unsure):
+        at = _first(unsure)
+        return _at(at, result, due, found.ulps, "accuracy", "refused")
+    finding = _at(worst, result, due, found.ulps, "accuracy", "conforms")
+    return replace(finding, strict=strict)
+
+
+def _unsure(due: Truth, grade: Grade) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    """Where the reference cannot carry a verdict (see tolerance.REFERENCE_SHARE)."""
+    finite = np.isfinite(due.high)
+    ulp = FLOATS[due.dtype].ulp(np.where(finite, due.high, 0.0))
+    bearable = tolerance.REFERENCE_SHARE * np.maximum(ulp, due.tolerance[grade])
+    return np.asarray(finite & (due.uncertainty > bearable))
+
+
+def _first(mask: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> tuple[int, ...]:
+    return tuple(int(i) for i in np.argwhere(mask)[0])
+
+
+def _worst(absolute: Floats, allowed: Floats) -> tuple[int, ...]:
+    """The element whose error is the largest share of its tolerance."""
+    with np.errstate(all="ignore"):
+        share = np.nan_to_num(absolute / np.where(allowed > 0, allowed, np.nan), nan=0.0)
+    share = np.where(np.isnan(allowed) | np.isinf(allowed), 0.0, share)
+    return tuple(int(i) for i in np.unravel_index(int(np.argmax(share)), share.shape))
+
+
+def _at(
+    at: tuple[int, ...], result: Array, due: Truth, ulps: Floats, axis: Axis, verdict: Verdict
+) -> Finding:
+    high, low = float(due.high[at]), float(due.low[at])
+    allowed = float(due.tolerance["stable"][at])
+    error = float(ulps[at])
+    where = f" at {list(at)}" if at else ""
+    if verdict == "refused":
+        summary = (
+            f"the reference is uncertain by {float(due.uncertainty[at]):.2g}{where}, too much to "
+            f"judge {float(result.values[at]):.17g}"
+        )
+    elif verdict == "conforms":
+        summary = f"agrees with the formula: at most {error:.3g} ulp off{where}"
+    else:
+        off = f"{error:.3g} ulp off" if np.isfinite(error) else "not that kind of number"
+        summary = (
+            f"{high:.17g} is due{where}; got {float(result.values[at]):.17g}, {off} "
+            f"(tolerance {allowed:.3g})"
+        )
+    ulps_off = error if np.isfinite(error) else None
+    return Finding(verdict, axis, summary, at, (high, low), allowed, ulps_off)
+
+
+def _stated(call: Call, promise: HasValue | PrintedAs, result: Array) -> Finding:
+    """A value or printed example of the document, within half a digit and the tolerance."""
+    due = truth(call, FORWARD, _judging_dtype(call, result))
+    if isinstance(promise, PrintedAs):
+        numbers = np.array([float(text) for text in promise.texts])
+        half = np.array([float(_half_digit(text)) for text in promise.texts])
+    else:
+        numbers = np.array(promise.values)
+        half = np.zeros_like(numbers)
+    stated = np.broadcast_to(numbers.reshape(promise.shape), result.shape)
+    room = np.broadcast_to(half.reshape(promise.shape), result.shape) + due.tolerance["stable"]
+    with np.errstate(all="ignore"):
+        off = np.abs(result.values - stated)
+    same = (np.isnan(result.values) & np.isnan(stated)) | (result.values == stated)
+    fails = ~same & ~(off <= room)
+    if not np.any(fails):
+        return Finding("conforms", "semantics", f"agrees with the document: {shown(result)}")
+    at = _first(fails)
+    where = f" at {list(at)}" if at else ""
+    summary = (
+        f"the document says {stated[at]:.9g}{where}; got {result.values[at]:.9g}, "
+        f"and its formula gives {due.high[at]:.17g}"
+    )
+    exact = (float(stated[at]), 0.0)
+    return Finding("deviates", "semantics", summary, at, exact, float(room[at]))
+
+
+def _half_digit(text: str) -> Decimal:
+    """Half a unit of the last printed digit."""
+    exponent = Decimal(text).as_tuple().exponent
+    assert isinstance(exponent, int)
+    return Decimal((0, (5,), exponent - 1))
+
+
+def _equal(
+    call: Call, other_call: Call, quantity: str, result: Array, other: Outcome | None
+) -> Finding:
+    """Two calls that the document says are the same."""
+    assert other is not None
+    second = other.of(quantity)
+    if isinstance(second, (Crashed, TimedOut)):
+        return _contained(second)
+    if isinstance(second, Unsupported):
+        return Finding("unsupported", "semantics", f"cannot be asked here: {second.reason}")
+    if isinstance(second, Raised):
+        return _unpromised_refusal(second)
+    if second.shape != result.shape:
+        forms = f"{_form_of(result)} against {_form_of(second)}"
+        return Finding("deviates", "semantics", f"two equal calls returned {forms}")
+    room = (
+        truth(call, quantity, _judging_dtype(call, result)).tolerance["stable"]
+        + truth(other_call, quantity, _judging_dtype(other_call, second)).tolerance["stable"]
+    )
+    with np.errstate(all="ignore"):
+        off = np.abs(result.values - second.values)
+    same = (np.isnan(result.values) & np.isnan(second.values)) | (result.values == second.values)
+    fails = ~same & ~(off <= room)
+    if not np.any(fails):
+        return Finding("conforms", "semantics", f"both calls agree: {shown(result)}")
+    at = _first(fails)
+    summary = f"two calls documented as equal give {shown(result)} and {shown(second)}"
+    due = (float(second.values[at]), 0.0)
+    return Finding("deviates", "semantics", summary, at, due, float(room[at]))

@@ -1,0 +1,1 @@
+"""Reports: one JSON document a backend, and what is made from it."""

@@ -1,0 +1,118 @@
+"""A run's results as the JSON document that everything else is made from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from .. import __version__
+from ..check import VERDICTS, Check
+from ..engine import (
+    Answered,
+    BackendFinished,
+    BackendNotRun,
+    BackendStarted,
+    Event,
+    WorkerLost,
+)
+from ..vocabulary import Backend
+
+SCHEMA = "bce-conformance-report/1"
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run was asked to do: the `suite` object of a report."""
+
+    profile: str
+    seed: int
+    grade: str
+    shard: str | None = None
+
+
+@dataclass
+class BackendResult:
+    """What one backend has answered so far; grows while its events arrive."""
+
+    backend: Backend
+    total: int
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    checks: list[Check] = field(default_factory=list)
+    lost: list[WorkerLost] = field(default_factory=list)
+    finished: BackendFinished | None = None
+    ended: datetime | None = None
+
+    @property
+    def failing(self) -> bool:
+        broken = self.finished is not None and self.finished.broken is not None
+        return broken or bool(self.lost) or any(check.failing for check in self.checks)
+
+    @property
+    def counts(self) -> Counter[str]:
+        return Counter(check.verdict for check in self.checks)
+
+
+@dataclass
+class Record:
+    """All backends of a run, from its events."""
+
+    settings: Settings
+    results: list[BackendResult] = field(default_factory=list)
+    not_run: list[BackendNotRun] = field(default_factory=list)
+
+    def take(self, event: Event) -> None:
+        if isinstance(event, BackendStarted):
+            self.results.append(BackendResult(event.backend, event.total))
+        elif isinstance(event, BackendNotRun):
+            self.not_run.append(event)
+        elif isinstance(event, Answered):
+            self.results[-1].checks += event.checks
+        elif isinstance(event, WorkerLost):
+            self.results[-1].lost.append(event)
+        else:
+            self.results[-1].finished = event
+            self.results[-1].ended = datetime.now(UTC)
+
+
+def document(result: BackendResult, settings: Settings) -> Json:
+    """The report of one backend. Only `times` differs between two runs of one seed and version."""
+    finished = result.finished
+    ended = result.ended or datetime.now(UTC)
+    return {
+        "schema": SCHEMA,
+        "suite": {"version": __version__, **asdict(settings)},
+        "backend": {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in asdict(result.backend).items()
+        },
+        "interrupted": finished is None,
+        "broken": finished.broken if finished else None,
+        "questions": result.total,
+        "lost_workers": [asdict(death) for death in result.lost],
+        "summary": {v: result.counts[v] for v in VERDICTS if result.counts[v]},
+        "checks": [check_json(check) for check in result.checks],
+        "accuracy": [],
+        "times": {
+            "started": result.started.isoformat(timespec="seconds"),
+            "seconds": round((ended - result.started).total_seconds(), 1),
+        },
+    }
+
+
+def check_json(check: Check) -> Json:
+    return asdict(check)
+
+
+def file_name(report: Json, taken: Sequence[str] = ()) -> str:
+    """ADAPTER-VERSION-DEVICE-MODE.json; a second one of the same name gets a number."""
+    backend = report["backend"]
+    parts = (backend[key] for key in ("adapter", "framework_version", "device", "mode"))
+    stem = "-".join("".join(c for c in part if c.isalnum() or c in "._+") for part in parts)
+    name, count = f"{stem}.json", 2
+    while name in taken:
+        name, count = f"{stem}-{count}.json", count + 1
+    return name

@@ -1,0 +1,43 @@
+"""Sessions: where a call runs.
+
+`IsolatedSession` runs calls in a worker process of any interpreter, which may crash, hang or leak
+without hurting the run; `LocalSession` runs them in this process.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, Self
+
+from ..vocabulary import Backend, Call, Outcome
+from .isolated import IsolatedSession, LostWorker
+from .local import AdapterModule, LocalSession
+from .unavailable import BackendUnavailable
+
+__all__ = [
+    "AdapterModule",
+    "BackendUnavailable",
+    "IsolatedSession",
+    "LocalSession",
+    "LostWorker",
+    "Session",
+]
+
+
+class Session(Protocol):
+    """What the engine needs to know of either."""
+
+    backend: Backend
+
+    @property
+    def lost(self) -> tuple[LostWorker, ...]: ...
+
+    @property
+    def restarts(self) -> int: ...
+
+    def run(self, call: Call) -> Outcome: ...
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *about: object) -> None: ...

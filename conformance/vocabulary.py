@@ -1,0 +1,184 @@
+"""The words of the suite: what is asked of a framework, and what it answered.
+
+Plain frozen data; nothing here knows a framework, a tolerance or an output format.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import dtypes
+
+ARGUMENTS = ("logits", "target", "weight", "pos_weight")
+FORWARD = "forward"
+GRADIENTS = ("grad.logits", "grad.target", "grad.weight", "grad.pos_weight")
+HESSIAN = "hessian.logits"
+QUANTITIES = (FORWARD, *GRADIENTS, HESSIAN)
+
+Option = str | bool | None
+Wire = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Array:
+    """An array as its bits: little-endian, C order, in the carrier of its dtype."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    data: bytes = field(repr=False)
+
+    @classmethod
+    def rounded(cls, dtype: str, values: NDArray[np.float64]) -> Array:
+        """`values` rounded once to `dtype`; the suite judges what the backend is really given."""
+        bits = np.ascontiguousarray(dtypes.from_float64(dtype, values))
+        return cls(dtype, tuple(values.shape), bits.tobytes())
+
+    @property
+    def bits(self) -> NDArray[np.generic]:
+        """The array in its carrier (uint16 for bfloat16), of shape `shape`."""
+        return np.frombuffer(self.data, dtypes.CARRIERS[self.dtype]).reshape(self.shape)
+
+    @property
+    def values(self) -> NDArray[np.float64]:
+        """The exact values as float64, of shape `shape`."""
+        return dtypes.to_float64(self.dtype, self.bits)
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    def wire(self) -> Wire:
+        return {"dtype": self.dtype, "shape": list(self.shape), "data": self.data}
+
+    @classmethod
+    def from_wire(cls, wire: Wire) -> Array:
+        return cls(wire["dtype"], tuple(wire["shape"]), wire["data"])
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of one surface.
+
+    options holds further arguments by name exactly as they are passed, `reduction` among them; an
+    absent one is not passed at all, so the framework's own default applies. `want` names the
+    quantities asked for, the forward value first; `upstream` is the gradient that arrives at the
+    loss (its shape is the output's), ones if absent.
+    """
+
+    surface: str
+    logits: Array
+    target: Array
+    weight: Array | None = None
+    pos_weight: Array | None = None
+    options: Mapping[str, Option] = field(default_factory=dict)
+    want: tuple[str, ...] = (FORWARD,)
+    upstream: Array | None = None
+
+    def argument(self, name: str) -> Array | None:
+        array = getattr(self, name)
+        assert array is None or isinstance(array, Array)
+        return array
+
+    @property
+    def reduction(self) -> str:
+        """The reduction asked for; every document under test says that the default is 'mean'."""
+        return str(self.options.get("reduction", "mean"))
+
+    def wire(self) -> Wire:
+        """Builtin types only: what crosses to a worker of any Python and numpy version."""
+        arguments = {name: self.argument(name) for name in ARGUMENTS}
+        return {
+            "surface": self.surface,
+            "arguments": {name: a and a.wire() for name, a in arguments.items()},
+            "options": dict(self.options),
+            "want": list(self.want),
+            "upstream": self.upstream and self.upstream.wire(),
+        }
+
+    @classmethod
+    def from_wire(cls, wire: Wire) -> Call:
+        arguments = {n: a and Array.from_wire(a) for n, a in wire["arguments"].items()}
+        return cls(
+            surface=wire["surface"],
+            options=dict(wire["options"]),
+            want=tuple(wire["want"]),
+            upstream=wire["upstream"] and Array.from_wire(wire["upstream"]),
+            **arguments,
+        )
+
+
+@dataclass(frozen=True)
+class Raised:
+    """The framework refused. `bases` are the names of all classes of the exception's MRO."""
+
+    type: str
+    bases: tuple[str, ...]
+    message: str
+    during: str
+
+
+@dataclass(frozen=True)
+class Unsupported:
+    """The backend cannot be asked this at all: a dtype, device or mode that it does not have."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Crashed:
+    """The worker died. `cause` names the signal or the exit status; `stderr` its last lines."""
+
+    cause: str
+    stderr: tuple[str, ...]
+    during: str
+
+
+@dataclass(frozen=True)
+class TimedOut:
+    """The worker did not answer in time and was killed."""
+
+    seconds: float
+    stderr: tuple[str, ...]
+    during: str
+
+
+Failure = Raised | Unsupported | Crashed | TimedOut
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a call: the quantities that were returned, and what stopped the rest, if any.
+
+    A gradient may fail after the forward value was returned, so both can be present.
+    """
+
+    values: Mapping[str, Array] = field(default_factory=dict)
+    failure: Failure | None = None
+
+    def of(self, quantity: str) -> Array | Failure:
+        """The value of a quantity, or why there is none."""
+        if quantity in self.values:
+            return self.values[quantity]
+        return self.failure or Unsupported(f"the adapter returned no {quantity}")
+
+
+@dataclass(frozen=True)
+class Backend:
+    """Which release answered, where: the `backend` object of a report."""
+
+    adapter: str
+    framework_version: str
+    device: str
+    device_name: str
+    platform_kind: str
+    mode: str
+    python: str
+    numpy: str
+    platform: str
+    cpu_flags: tuple[str, ...]
+    surfaces: tuple[str, ...]

@@ -1,0 +1,247 @@
+"""The evidence of a check: its question as JSON, what was due, what came, and a paste."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from .adapters import AdapterFile
+from .check import Check, Witness
+from .judge import Finding, judge, one_line
+from .literal import from_json, literal, to_json
+from .question import (
+    AgreesWithReference,
+    Characterise,
+    EqualsCall,
+    Expectation,
+    HasValue,
+    OnlyForm,
+    PrintedAs,
+    Promise,
+    Question,
+    Raises,
+    Source,
+)
+from .tolerance import Grade
+from .vocabulary import (
+    ARGUMENTS,
+    Array,
+    Backend,
+    Call,
+    Failure,
+    Outcome,
+    Raised,
+    TimedOut,
+    Unsupported,
+)
+
+Json = dict[str, Any]
+
+
+def checks(
+    question: Question,
+    outcome: Outcome,
+    other: Outcome | None,
+    grade: Grade,
+    backend: Backend,
+    adapter: AdapterFile,
+) -> list[Check]:
+    """One check for each quantity of an answered question."""
+    return [
+        _check(question, quantity, judge(question, quantity, outcome, other, grade),
+               outcome.of(quantity), backend, adapter)
+        for quantity in question.call.want
+    ]  # fmt: skip
+
+
+def not_asked(
+    question: Question, finding: Finding, backend: Backend, adapter: AdapterFile
+) -> list[Check]:
+    """The checks of a question that was not put to the backend, and why."""
+    nothing = Unsupported(finding.summary)
+    wanted = question.call.want
+    return [_check(question, q, finding, nothing, backend, adapter) for q in wanted]
+
+
+def _check(
+    question: Question,
+    quantity: str,
+    finding: Finding,
+    result: Array | Failure,
+    backend: Backend,
+    adapter: AdapterFile,
+) -> Check:
+    return Check(
+        id=question.check_id(quantity),
+        surface=question.surface,
+        kind=question.kind,
+        quantity=quantity,
+        dtype=question.call.logits.dtype,
+        reduction=question.call.reduction,
+        axis=finding.axis,
+        verdict=finding.verdict,
+        source=question.source,
+        summary=finding.summary,
+        witness=Witness(
+            question=question_json(question),
+            quantity=quantity,
+            expected=_expected(question, finding),
+            got=_got(result),
+            reproduce=reproduction(question, backend, adapter),
+        ),
+        note=question.note,
+        strict=finding.strict,
+    )
+
+
+def reproduction(question: Question, backend: Backend, adapter: AdapterFile) -> str:
+    """Plain framework code for the call, and for the other one where two are compared."""
+    calls = [question.call]
+    promise = question.expectation.promise
+    if isinstance(promise, EqualsCall):
+        calls.append(promise.other)
+    where = {"device": backend.device, "mode": backend.mode}
+    sources = [adapter.reproduction({**call.wire(), **where}, literal) for call in calls]
+    return "\n\n".join(sources)
+
+
+def _expected(question: Question, finding: Finding) -> Json:
+    promise = question.expectation.promise
+    expected: Json = {"promise": _words(promise)}
+    if finding.due is not None:
+        high, low = finding.due
+        expected["value"] = _number(high)
+        expected["digits"] = f"{high:.17g}"
+        expected["low"] = _number(low)
+        expected["at"] = list(finding.worst or ())
+    if finding.allowed is not None:
+        expected["tolerance"] = _number(finding.allowed)
+    if finding.ulps is not None:
+        expected["ulps_off"] = finding.ulps
+    return expected
+
+
+def _words(promise: Promise) -> str:
+    if isinstance(promise, Raises):
+        return f"raises {' or '.join(promise.types)}"
+    if isinstance(promise, PrintedAs):
+        return f"prints {', '.join(promise.texts)}"
+    if isinstance(promise, HasValue):
+        return f"is {', '.join(f'{v:.17g}' for v in promise.values)}"
+    return {
+        AgreesWithReference: "agrees with the formula",
+        EqualsCall: "equals the other call",
+        Characterise: "left open; recorded",
+        OnlyForm: "has the shape and dtype stated",
+    }[type(promise)]
+
+
+def _number(value: float) -> float | str:
+    return value if math.isfinite(value) else str(value)
+
+
+def _got(result: Array | Failure) -> Json:
+    if isinstance(result, Array):
+        return {"returned": to_json(result)}
+    if isinstance(result, Raised):
+        raised = {"type": result.type, "message": one_line(result.message, 2000)}
+        return {"raised": {**raised, "bases": list(result.bases), "during": result.during}}
+    if isinstance(result, Unsupported):
+        return {"unsupported": result.reason}
+    lines = [one_line(line, 500) for line in result.stderr]
+    if isinstance(result, TimedOut):
+        return {"timed_out": {"seconds": result.seconds, "during": result.during, "stderr": lines}}
+    return {"crashed": {"cause": result.cause, "during": result.during, "stderr": lines}}
+
+
+def call_json(call: Call) -> Json:
+    arguments = {name: call.argument(name) for name in ARGUMENTS}
+    return {
+        "surface": call.surface,
+        "arguments": {name: array and to_json(array) for name, array in arguments.items()},
+        "options": dict(call.options),
+        "want": list(call.want),
+        "upstream": call.upstream and to_json(call.upstream),
+    }
+
+
+def call_from_json(kept: Json) -> Call:
+    arguments = {n: a and from_json(a) for n, a in kept["arguments"].items()}
+    return Call(
+        surface=kept["surface"],
+        options=dict(kept["options"]),
+        want=tuple(kept["want"]),
+        upstream=kept["upstream"] and from_json(kept["upstream"]),
+        **arguments,
+    )
+
+
+def question_json(question: Question) -> Json:
+    """All of a question; `question_from_json` reads it back."""
+    expectation = question.expectation
+    shape = expectation.shape
+    return {
+        "id": question.id,
+        "kind": question.kind,
+        "call": call_json(question.call),
+        "expect": {
+            **_promise_json(expectation.promise, question.call),
+            "shape": None if shape is None else list(shape),
+            "dtype": expectation.dtype,
+        },
+        "source": {"document": question.source.document, "sentence": question.source.sentence},
+        "note": question.note,
+        "requires": question.requires,
+    }
+
+
+def _promise_json(promise: Promise, call: Call) -> Json:
+    if isinstance(promise, AgreesWithReference):
+        same = promise.promised == call
+        return {"reference": True if same else call_json(promise.promised)}
+    if isinstance(promise, HasValue):
+        values = [_number(value) for value in promise.values]
+        return {"value": {"shape": list(promise.shape), "values": values}}
+    if isinstance(promise, PrintedAs):
+        return {"printed": {"shape": list(promise.shape), "texts": list(promise.texts)}}
+    if isinstance(promise, Raises):
+        return {"raises": list(promise.types)}
+    if isinstance(promise, EqualsCall):
+        return {"equals": call_json(promise.other)}
+    return {"characterise": True} if isinstance(promise, Characterise) else {}
+
+
+def question_from_json(kept: Json) -> Question:
+    """Raises KeyError, TypeError or ValueError where the JSON is not a question's."""
+    call = call_from_json(kept["call"])
+    expect = kept["expect"]
+    shape = expect["shape"]
+    return Question(
+        id=kept["id"],
+        kind=kept["kind"],
+        call=call,
+        expectation=Expectation(
+            _promise_from_json(expect, call),
+            None if shape is None else tuple(shape),
+            expect["dtype"],
+        ),
+        source=Source(kept["source"]["document"], kept["source"]["sentence"]),
+        note=kept["note"],
+        requires=kept["requires"],
+    )
+
+
+def _promise_from_json(expect: Json, call: Call) -> Promise:
+    if "reference" in expect:
+        promised = expect["reference"]
+        return AgreesWithReference(call if promised is True else call_from_json(promised))
+    if "value" in expect:
+        values = tuple(float(value) for value in expect["value"]["values"])
+        return HasValue(tuple(expect["value"]["shape"]), values)
+    if "printed" in expect:
+        return PrintedAs(tuple(expect["printed"]["shape"]), tuple(expect["printed"]["texts"]))
+    if "raises" in expect:
+        return Raises(tuple(expect["raises"]))
+    if "equals" in expect:
+        return EqualsCall(call_from_json(expect["equals"]))
+    return Characterise() if "characterise" in expect else OnlyForm()

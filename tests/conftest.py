@@ -1,0 +1,44 @@
+"""Where the real frameworks are, and adapters with planted faults."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import bce_conformance.adapters
+
+ADAPTERS = Path(bce_conformance.adapters.__file__).parent
+FRAMEWORKS = ("torch", "paddle", "oneflow", "mindspore")
+
+
+def interpreters() -> dict[str, str]:
+    """Framework → interpreter, from BCE_INTERPRETERS="torch=PYTHON;paddle=…", which tox sets."""
+    pairs = os.environ.get("BCE_INTERPRETERS", "").split(";")
+    named = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+    return {name: python for name, python in named.items() if Path(python).exists()}
+
+
+@pytest.fixture(params=FRAMEWORKS)
+def framework(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """Each framework and the interpreter that has it; skipped, and said so, where there is none."""
+    python = interpreters().get(request.param)
+    if python is None:
+        pytest.skip(f"no interpreter with {request.param} was named in BCE_INTERPRETERS or exists")
+    return request.param, python
+
+
+@pytest.fixture
+def planted(tmp_path: Path) -> Callable[..., Path]:
+    """A copy of an adapter with a fault in it: planted("numpy", right="…", wrong="…")."""
+
+    def plant(name: str, right: str, wrong: str) -> Path:
+        source = (ADAPTERS / f"{name}.py").read_text(encoding="utf-8")
+        assert source.count(right) == 1, f"{right!r} stands {source.count(right)} times in {name}"
+        file = tmp_path / f"{name}_with_a_fault.py"
+        file.write_text(source.replace(right, wrong), encoding="utf-8")
+        return file
+
+    return plant
