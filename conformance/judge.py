@@ -14,6 +14,7 @@ Where the truth is not known well enough to decide, the verdict is `refused`.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -102,13 +103,25 @@ def _contained(result: Crashed | TimedOut) -> Finding:
     if isinstance(result, TimedOut):
         summary = f"no answer within {result.seconds:g} s ({result.during}); the worker was killed"
         return Finding("timed-out", "semantics", summary)
-    last = f": {result.stderr[-1]}" if result.stderr else ""
-    return Finding("crashed", "semantics", f"{result.cause} ({result.during}){last}")
+    said = telling_line(result.stderr)
+    told = f": {one_line(said)}" if said else ""
+    return Finding("crashed", "semantics", f"{result.cause} ({result.during}){told}")
+
+
+def telling_line(stderr: tuple[str, ...]) -> str:
+    """The line that says why: the last before Python's own dump of a fatal error, else that."""
+    fatal = [i for i, line in enumerate(stderr) if line.startswith("Fatal Python error")]
+    before = [line for line in stderr[: fatal[0]] if line.strip()] if fatal else list(stderr)
+    return before[-1] if before else (stderr[fatal[0]] if fatal else "")
+
+
+COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+RULE = re.compile(r"[-=]{5,}|[\x00-\x08\x0b-\x1f\x7f]")
 
 
 def one_line(text: str, most: int = 200) -> str:
-    """A message of the framework's, on one line and of bounded length."""
-    line = " ".join(text.split())
+    """A message of the framework's on one line, without colours and rules, of bounded length."""
+    line = " ".join(RULE.sub(" ", COLOUR.sub("", text)).split())
     return line if len(line) <= most else line[: most - 1] + "…"
 
 

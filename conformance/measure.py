@@ -63,7 +63,7 @@ def truth(call: Call, quantity: str, dtype: str) -> Truth:
     bearable = form.ulp(value.high) * tolerance.REFERENCE_SHARE
     if np.any(value.uncertainty > bearable):
         value = evaluate(
-            quantity, x, y, w, p, reduction=reduction, upstream=upstream, tier="doubled"
+            quantity, x, y, w, p, reduction=reduction, upstream=upstream, tolerable=bearable
         )
     terms = _terms(call, quantity)
     allowed = {grade: _allowed(terms, dtype, terms.size[grade]) for grade in tolerance.GRADES}

@@ -19,7 +19,6 @@ def summed_to(number: Scaled, shape: tuple[int, ...], target: tuple[int, ...]) -
     of shape `target` was broadcast. Flat again, in the order of `target`. Empty sums are 0."""
     padded = (1,) * (len(shape) - len(target)) + target
     axes = [i for i, (size, kept) in enumerate(zip(shape, padded, strict=True)) if size != kept]
-    axes += [i for i in range(len(shape) - len(target)) if i not in axes]
     kept_axes = [i for i in range(len(shape)) if i not in axes]
     size = int(np.prod([shape[i] for i in kept_axes], dtype=np.int64))
     count = int(np.prod([shape[i] for i in axes], dtype=np.int64))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bce_conformance.check import Verdict
-from bce_conformance.judge import Finding, compare, judge
+from bce_conformance.judge import Finding, compare, judge, one_line, telling_line
 from bce_conformance.measure import truth
 from bce_conformance.question import (
     AgreesWithReference,
@@ -335,3 +335,24 @@ def test_a_gradient_may_fail_after_the_value() -> None:
     assert judge(held, FORWARD, outcome, None, "stable").verdict == "conforms"
     found = judge(held, "grad.logits", outcome, None, "stable")
     assert found.verdict == "deviates" and "during grad.logits" in found.summary
+
+
+def test_messages_lose_their_colours_and_rules() -> None:
+    assert one_line("\x1b[1m\x1b[38;2;255;0;0mError\x1b[0m:\n-------\n- no kernel\x07") == (
+        "Error: - no kernel"
+    )
+    assert len(one_line("x" * 10_000)) == 200
+
+
+@pytest.mark.parametrize(
+    ("stderr", "said"),
+    [
+        ((), ""),
+        (("a warning", "F0101 Check failed"), "F0101 Check failed"),
+        (("F0101 no kernel", "Fatal Python error: Aborted", "", "Thread 1"), "F0101 no kernel"),
+        (("Fatal Python error: Segmentation fault", "", "Thread 1"),
+         "Fatal Python error: Segmentation fault"),
+    ],
+)  # fmt: skip
+def test_the_line_that_says_why(stderr: tuple[str, ...], said: str) -> None:
+    assert telling_line(stderr) == said

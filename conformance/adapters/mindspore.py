@@ -27,7 +27,7 @@ FUNCTIONS = (
     "mindspore.mint.nn.functional.binary_cross_entropy_with_logits",
 )
 CELLS = ("mindspore.nn.BCEWithLogitsLoss", "mindspore.mint.nn.BCEWithLogitsLoss")
-SURFACES = (PRIMITIVE,) + FUNCTIONS + CELLS
+SURFACES = (PRIMITIVE, *FUNCTIONS, *CELLS)
 DTYPES = ("float16", "bfloat16", "float32", "float64", "int8", "int16", "int32", "int64")
 DTYPES += ("uint8", "bool")
 TARGETS = {"cpu": "CPU", "cuda": "GPU", "ascend": "Ascend"}
@@ -54,9 +54,8 @@ class Adapter:
         try:
             mindspore.set_device(target, index)
         except Exception as error:
-            raise ValueError(
-                "mindspore %s has no %s device here: %s" % (mindspore.__version__, target, error)
-            )
+            message = "mindspore %s has no %s device here: %s"
+            raise ValueError(message % (mindspore.__version__, target, error)) from None
         mindspore.set_context(mode=mindspore.PYNATIVE_MODE, pynative_synchronize=True)
         self.jitted = {}  # jit graphs of functions, which may be called again
 
@@ -83,7 +82,7 @@ class Adapter:
                 value = self.eager(quantity, surface, arguments, options, upstream)
             else:
                 value = self.compiled(quantity, surface, arguments, options, upstream)
-            yield (quantity,) + self.array(value)
+            yield (quantity, *self.array(value))
 
     def eager(self, quantity, surface, arguments, options, upstream):
         loss = in_a_function(self.surface(surface), surface, options)
@@ -115,7 +114,7 @@ class Adapter:
         """The function that gives a quantity, and its arguments."""
         if quantity == "forward":
             return loss, arguments
-        taken = arguments if upstream is None else arguments + [upstream]
+        taken = arguments if upstream is None else [*arguments, upstream]
         position = ORDER.index(quantity.split(".")[1])
         slope = self.mindspore.grad(loss, position, sens_param=upstream is not None)
         if quantity == "hessian.logits":
@@ -217,7 +216,7 @@ def reproduction(call, literal):
         lines.append(tensor_source("upstream", call["upstream"], literal))
     held = surface in CELLS and compiled
     names = ORDER[:2] if held else [n for n in ORDER if n in given or surface == PRIMITIVE]
-    lines += [""] + criterion_source(surface, given, call["options"], held)
+    lines += ["", *criterion_source(surface, given, call["options"], held)]
     if compiled and not held:
         lines.insert(0, "# Save as a file: mindspore.jit reads the source of what it compiles.")
     for quantity in call["want"]:
@@ -240,12 +239,14 @@ def criterion_source(surface, given, options, held):
         return ["criterion = %s(%s)" % (surface, ", ".join(weights + plain))]
     if surface == PRIMITIVE:
         made = "%s(%s)" % (surface, ", ".join(plain))
-        return ["", "def criterion(%s):" % ", ".join(ORDER)] + [
+        return [
+            "",
+            "def criterion(%s):" % ", ".join(ORDER),
             "    return %s(%s)" % (made, ", ".join(ORDER)),
             "",
         ]
     names = ", ".join(name for name in ORDER if name in given)
-    called = "%s(%s)" % (surface, ", ".join(["logits", "target"] + weights + plain))
+    called = "%s(%s)" % (surface, ", ".join(["logits", "target", *weights, *plain]))
     if surface in CELLS:
         called = "%s(%s)(logits, target)" % (surface, ", ".join(weights + plain))
     return ["", "def criterion(%s):" % names, "    return " + called, ""]

@@ -78,7 +78,7 @@ class Adapter:
         evaluate = self.eager if self.mode == "eager" else self.compiled
         for quantity in want:
             value = evaluate(quantity, loss, arguments, upstream)
-            yield (quantity,) + self.array(value)
+            yield (quantity, *self.array(value))
 
     def eager(self, quantity, loss, arguments, upstream):
         """The loss, or one derivative of it, from a call that computes nothing else."""
@@ -119,7 +119,7 @@ class Adapter:
         return slope
 
     def loss(self, surface, options, arguments):
-        weights = {n: arguments[n] for n in ("weight", "pos_weight") if arguments.get(n) is not None}
+        weights = {n: t for n, t in arguments.items() if n.endswith("weight") and t is not None}
         logits, target = arguments["logits"], arguments["target"]
         if surface == "oneflow.nn.BCEWithLogitsLoss":
             return self.oneflow.nn.BCEWithLogitsLoss(**weights, **options)(logits, target)
@@ -149,6 +149,10 @@ class Adapter:
         return dtype, numpy.asarray(bits).astype("uint16")
 
 
+def named(names, given):
+    return {name: given[i] for i, name in enumerate(names)}
+
+
 def graphs(oneflow, device):
     """The nn.Graph classes: they need oneflow, and this file must import without it."""
 
@@ -158,7 +162,7 @@ def graphs(oneflow, device):
             self.loss, self.names = loss, names
 
         def build(self, *given):
-            return self.loss(dict(zip(self.names, given)))
+            return self.loss(named(self.names, given))
 
     class Gradient(oneflow.nn.Graph):
         def __init__(self, loss, names, leaf):
@@ -168,7 +172,7 @@ def graphs(oneflow, device):
             self.add_optimizer(oneflow.optim.SGD(self.idle.parameters(), lr=0.0))
 
         def build(self, *given):
-            arguments = dict(zip(self.names, given))
+            arguments = named(self.names, given)
             arguments[self.leaf].retain_grad()
             output = self.loss(arguments)
             if len(given) > len(self.names):
@@ -222,12 +226,12 @@ def reproduction(call, literal):
         lines.append(tensor_source("upstream", call["upstream"], literal, device))
     passed = ["%s=%s" % (name, name) for name in names if name.endswith("weight")]
     passed += ["%s=%r" % option for option in call["options"].items()]
-    loss = "%s(%s)" % (call["surface"], ", ".join(["logits", "target"] + passed))
+    loss = "%s(%s)" % (call["surface"], ", ".join(["logits", "target", *passed]))
     if call["surface"] == "oneflow.nn.BCEWithLogitsLoss":
         loss = "%s(%s)(logits, target)" % (call["surface"], ", ".join(passed))
     source = graph_source if call.get("mode") == "compiled" else quantity_source
     for quantity in call["want"]:
-        lines += [""] + source(quantity, loss, names, call["upstream"] is not None)
+        lines += ["", *source(quantity, loss, names, call["upstream"] is not None)]
     return "\n".join(lines) + "\n"
 
 
@@ -261,14 +265,15 @@ def quantity_source(quantity, loss, names, has_upstream):
             % leaf
         )
     lines.append('print("%s", slope.dtype, slope.numpy().tolist())' % quantity)
-    return lines + ["%s.requires_grad_(False)" % leaf]
+    return [*lines, "%s.requires_grad_(False)" % leaf]
 
 
 def graph_source(quantity, loss, names, has_upstream):
     if quantity == "hessian.logits":
         return ["# an nn.Graph differentiates once, for its optimizer: no hessian.logits"]
     if quantity == "forward":
-        return ["class Forward(oneflow.nn.Graph):"] + [
+        return [
+            "class Forward(oneflow.nn.Graph):",
             "    def build(self, %s):" % ", ".join(names),
             "        return " + loss,
             "",
@@ -278,13 +283,13 @@ def graph_source(quantity, loss, names, has_upstream):
     leaf = quantity.split(".")[1]
     taken = ", ".join(names + (["upstream"] if has_upstream else []))
     scalar = "(loss * upstream).sum()" if has_upstream else "loss.sum()"
-    return ["class Gradient(oneflow.nn.Graph):"] + [
+    return [
+        "class Gradient(oneflow.nn.Graph):",
         "    def __init__(self):",
         "        super().__init__()",
         "        # A graph differentiates only where an optimizer has something to optimize.",
         "        self.idle = oneflow.nn.Linear(1, 1)",
         "        self.add_optimizer(oneflow.optim.SGD(self.idle.parameters(), lr=0.0))",
-        "",
         "    def build(self, %s):" % taken,
         "        %s.retain_grad()" % leaf,
         "        loss = " + loss,

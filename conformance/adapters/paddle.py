@@ -82,7 +82,7 @@ class Adapter:
         for quantity in want:
             loss = functools.partial(self.loss, quantity, surface, arguments, options)
             value = self.evaluate(quantity, loss, arguments, upstream)
-            yield (quantity,) + self.array(value)
+            yield (quantity, *self.array(value))
 
     def evaluate(self, quantity, loss, arguments, upstream):
         """The loss, or one derivative of it, from a call that computes nothing else."""
@@ -108,7 +108,7 @@ class Adapter:
 
     def loss(self, quantity, surface, arguments, options):
         logits, target = arguments["logits"], arguments["target"]
-        weights = {n: arguments[n] for n in ("weight", "pos_weight") if arguments[n] is not None}
+        weights = {n: t for n, t in arguments.items() if n.endswith("weight") and t is not None}
         if surface == "paddle.nn.BCEWithLogitsLoss":
             layer = self.paddle.nn.BCEWithLogitsLoss(**weights, **options)
             if self.mode == "compiled":
@@ -176,14 +176,14 @@ def reproduction(call, literal):
         lines.append(tensor_source("upstream", call["upstream"], literal))
     passed = ["%s=%s" % (name, name) for name in names if name.endswith("weight")]
     passed += ["%s=%r" % option for option in call["options"].items()]
-    criterion, called_with = call["surface"], ["logits", "target"] + passed
+    criterion, called_with = call["surface"], ["logits", "target", *passed]
     if call["surface"] == "paddle.nn.BCEWithLogitsLoss":
         criterion, called_with = "%s(%s)" % (criterion, ", ".join(passed)), ["logits", "target"]
     if call.get("mode") == "compiled":
         criterion = "paddle.jit.to_static(%s, full_graph=True)" % criterion
     for quantity in call["want"]:
         loss = ["criterion = " + criterion, "loss = criterion(%s)" % ", ".join(called_with)]
-        lines += [""] + quantity_source(quantity, loss, call["upstream"] is not None)
+        lines += ["", *quantity_source(quantity, loss, call["upstream"] is not None)]
     return "\n".join(lines) + "\n"
 
 
@@ -197,14 +197,14 @@ def tensor_source(name, array, literal):
 def quantity_source(quantity, loss, has_upstream):
     # A bfloat16 tensor lists its bits: numbers are printed from float64, which is exact.
     if quantity == "forward":
-        return loss + ['print("forward", loss.dtype, loss.astype("float64").tolist())']
+        return [*loss, 'print("forward", loss.dtype, loss.astype("float64").tolist())']
     leaf = quantity.split(".")[1]
     arriving = "upstream" if has_upstream else "paddle.ones_like(loss)"
     second = quantity == "hessian.logits"
     graph = ", create_graph=True" if second else ""
-    lines = ["%s.stop_gradient = False" % leaf] + loss
+    lines = ["%s.stop_gradient = False" % leaf, *loss]
     lines.append("(slope,) = paddle.grad([loss], [%s], [%s]%s)" % (leaf, arriving, graph))
     if second:
         lines.append("(slope,) = paddle.grad([slope.sum()], [%s])" % leaf)
     lines.append('print("%s", slope.dtype, slope.astype("float64").tolist())' % quantity)
-    return lines + ["%s.stop_gradient = True" % leaf]
+    return [*lines, "%s.stop_gradient = True" % leaf]

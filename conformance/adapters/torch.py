@@ -83,7 +83,7 @@ class Adapter:
             value = self.evaluate(quantity, loss, arguments, upstream)
             if self.device.startswith("cuda"):
                 self.torch.cuda.synchronize(self.device)  # a kernel's error belongs to its call
-            yield (quantity,) + self.array(value)
+            yield (quantity, *self.array(value))
 
     def evaluate(self, quantity, loss, arguments, upstream):
         """The loss, or one derivative of it, from a call that computes nothing else."""
@@ -108,7 +108,7 @@ class Adapter:
 
     def loss(self, surface, arguments, options):
         logits, target = arguments["logits"], arguments["target"]
-        weights = {n: arguments[n] for n in ("weight", "pos_weight") if arguments[n] is not None}
+        weights = {n: t for n, t in arguments.items() if n.endswith("weight") and t is not None}
         if surface == "torch.nn.BCEWithLogitsLoss":
             module = self.torch.nn.BCEWithLogitsLoss(**weights, **options)
             return self.compiled(module)(logits, target)
@@ -192,7 +192,7 @@ def reproduction(call, literal):
         lines.append(tensor_source("upstream", call["upstream"], literal, device))
     passed = ["%s=%s" % (name, name) for name in names if name.endswith("weight")]
     passed += ["%s=%r" % option for option in call["options"].items()]
-    criterion, called_with = call["surface"], ["logits", "target"] + passed
+    criterion, called_with = call["surface"], ["logits", "target", *passed]
     if call["surface"] == "torch.nn.BCEWithLogitsLoss":
         criterion, called_with = "%s(%s)" % (criterion, ", ".join(passed)), ["logits", "target"]
     if call.get("mode") == "compiled":
@@ -227,4 +227,4 @@ def quantity_source(quantity, loss, has_upstream):
     if second:
         lines.append("(slope,) = torch.autograd.grad(slope.sum(), %s)" % leaf)
     lines.append('print("%s", slope.dtype, slope.tolist())' % quantity)
-    return lines + ["%s.requires_grad_(False)" % leaf]
+    return [*lines, "%s.requires_grad_(False)" % leaf]

@@ -175,7 +175,10 @@ class IsolatedSession:
             stopped = _last_line(str(gone)) and f"the worker failed: {_last_line(str(gone))}"
             stopped = stopped or process.cause_of_death() or "closed the connection to the suite"
         except Garbled as garbled:
-            stopped = f"broke the protocol: {garbled}"
+            # Nor is anything believed that comes after it.
+            process.end()
+            self._worker = None
+            return Crashed(f"broke the protocol: {garbled}", process.said(), talk.stage)
         if stopped is None:
             # Growth is looked at here too, since many short calls end before any glance.
             if time.monotonic() > worker.next_look:
@@ -380,7 +383,8 @@ def _start(
             else:
                 raise Garbled(f"a message of kind {kind!r}")
     except BaseException as error:
-        cause = process.cause_of_death() if isinstance(error, Gone) else None
+        raised = _last_line(str(error)) if isinstance(error, Gone) else ""
+        cause = process.cause_of_death() if isinstance(error, Gone) and not raised else None
         process.end()
         stderr = process.said()
         last = f"; its last line: {stderr[-1]}" if stderr else ""
@@ -389,7 +393,6 @@ def _start(
         if isinstance(error, Silent):
             raise _NotStarted(f"{late}: it hung at: {stage}{last}", stderr) from None
         if isinstance(error, Gone):
-            raised = _last_line(str(error))
             said = raised or f"it ended at: {stage} with {cause or 'a closed connection'}{last}"
             raise _NotStarted(_one_line(said), stderr) from None
         if isinstance(error, Garbled | TypeError | ValueError):

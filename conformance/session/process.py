@@ -37,7 +37,9 @@ LARGEST_LOG = 4 << 20
 LAST_LINES = 40
 LONGEST_LINE = 500
 LAST_BYTES = 1 << 15
-SECONDS_TO_DIE = 5.0
+SECONDS_TO_DIE = 2.0
+"""How long a process whose connection has ended may take to end by itself."""
+SECONDS_TO_BE_KILLED = 10.0
 
 # What execnet runs is given on stdin. The directory that the suite was started in must not stand
 # first on the path: people start it in a framework's source tree, or beside a file numpy.py.
@@ -102,7 +104,8 @@ class WorkerProcess:
         try:
             self._channel = _opened(self._pipes, source, deadline)
         except BaseException:
-            self._end()
+            self._channel = None
+            self.end()
             raise
 
     def send(self, item: object, deadline: float) -> None:
@@ -151,7 +154,7 @@ class WorkerProcess:
         self._log.clear()
 
     def said(self) -> tuple[str, ...]:
-        """The last lines of its stderr and stdout."""
+        """The last lines of its stderr and stdout, also after its end."""
         return self._log.last_lines()
 
     def cause_of_death(self) -> str | None:
@@ -172,19 +175,22 @@ class WorkerProcess:
         self._end()
         remaining: list[Any] = []
         until = time.monotonic() + SECONDS_TO_DIE
+        believed = True
         while time.monotonic() < until:
             try:
-                remaining.append(self.receive(GLANCE))
+                message = self.receive(GLANCE)
+                if believed:
+                    remaining.append(message)
             except Silent:
                 continue
-            except (Gone, Garbled):
+            except Garbled:
+                believed = False
+            except Gone:
                 break
         self._channel = None
-        self._pipes.close()
-        return remaining
-
-    def close_log(self) -> None:
+        self._pipes.close(until)
         self._log.close()
+        return remaining
 
 
 # ---- execnet: the only code here that depends on how it works inside
@@ -210,11 +216,10 @@ class _Pipes:
         self._process = process
         self._in, self._out = process.stdout, process.stdin
         self._received = bytearray()
+        self._at_header = False
         os.set_blocking(self._out.fileno(), False)
 
     def read(self, numbytes: int, /) -> bytes:
-        if numbytes < 0:
-            raise EOFError("no message has a negative length")
         while len(self._received) < numbytes:
             if self.starting:
                 self._await(self._in, select.POLLIN)
@@ -224,6 +229,11 @@ class _Pipes:
             self._received += chunk
         taken = bytes(memoryview(self._received)[:numbytes])
         del self._received[:numbytes]
+        if not self.starting:
+            # Headers and payloads take turns.
+            self._at_header = not self._at_header
+            if self._at_header:
+                _refuse_garbage(taken)
         return taken
 
     def write(self, data: bytes, /) -> None:
@@ -232,7 +242,10 @@ class _Pipes:
             try:
                 rest = rest[os.write(self._out.fileno(), rest) :]
             except BlockingIOError:
-                self._await(self._out, select.POLLOUT)
+                try:
+                    self._await(self._out, select.POLLOUT)
+                except EOFError as error:
+                    raise BrokenPipeError(str(error)) from None
 
     def _await(self, stream: IO[bytes], event: int) -> None:
         poll = select.poll()
@@ -256,11 +269,19 @@ class _Pipes:
     def kill(self) -> None:
         self._process.kill()
 
-    def close(self) -> None:
-        if not self.starting and not self.receiver_is_through.wait(SECONDS_TO_DIE):
-            return  # a process that cannot be killed holds the pipe; better two descriptors lost
+    def close(self, until: float) -> None:
+        patience = max(0.0, until - time.monotonic())
+        if not self.starting and not self.receiver_is_through.wait(patience):
+            return  # a process that was not found holds the pipe; better two descriptors lost
         self._in.close()
         self._out.close()
+
+
+def _refuse_garbage(header: bytes) -> None:
+    """execnet would wait for as many bytes as any garbage seems to announce."""
+    kind, _, size = struct.unpack("!bii", header)
+    if kind not in gateway_base.Message._types or size < 0:
+        raise EOFError("the worker sent no message of execnet")
 
 
 def _opened(pipes: _Pipes, source: str, deadline: float) -> gateway_base.Channel | None:
@@ -347,7 +368,7 @@ def _end_everything(process: subprocess.Popen[bytes], mark: str, owner: int) -> 
     descendants = _descendants(process.pid)
     process.kill()
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(SECONDS_TO_DIE)
+        process.wait(SECONDS_TO_BE_KILLED)
     for _ in range(5):
         descendants += _marked(mark)
         if not descendants:
@@ -355,8 +376,18 @@ def _end_everything(process: subprocess.Popen[bytes], mark: str, owner: int) -> 
         for descendant in descendants:
             with contextlib.suppress(psutil.Error):
                 descendant.kill()
-        psutil.wait_procs(descendants, timeout=SECONDS_TO_DIE)
+        until = time.monotonic() + SECONDS_TO_BE_KILLED
+        while any(map(_lives, descendants)) and time.monotonic() < until:
+            time.sleep(0.002)
         descendants = []
+
+
+def _lives(process: psutil.Process) -> bool:
+    # An ended one may stay in the list until whoever inherited it looks after it.
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
 
 
 def _descendants(pid: int) -> list[psutil.Process]:
@@ -384,6 +415,7 @@ class _Log:
         self._file = tempfile.TemporaryFile(prefix="bce-conformance-")  # noqa: SIM115
         self.descriptor = self._file.fileno()
         self._before = b""
+        self._last: tuple[str, ...] = ()
         # The worker then writes at the end again after the file was cut.
         fcntl.fcntl(self.descriptor, fcntl.F_SETFL, os.O_APPEND)
 
@@ -400,7 +432,7 @@ class _Log:
 
     def last_lines(self) -> tuple[str, ...]:
         if self._file.closed:
-            return ()
+            return self._last
         lines = (self._before + self._tail()).decode("utf-8", "backslashreplace").splitlines()
         return tuple(line[:LONGEST_LINE] for line in lines if line.strip())[-LAST_LINES:]
 
@@ -409,4 +441,5 @@ class _Log:
         return os.pread(self.descriptor, LAST_BYTES, max(0, size - LAST_BYTES))
 
     def close(self) -> None:
+        self._last = self.last_lines()
         self._file.close()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from bce_conformance.reference import QUANTITIES, Reduction, Tier, Value, evaluate
 from bce_conformance.reference import certify as certification
 from bce_conformance.reference.certify import CLASSES, REGIONS, Findings

@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 import pytest
+
 from bce_conformance.reference import QUANTITIES, Tier, evaluate
 
 # name: ((logits, target, weight, pos_weight, upstream, n of a mean), value by quantity); the
@@ -189,6 +190,53 @@ GOLDEN: dict[str, tuple[tuple[float, float, float, float, float, int], dict[str,
             "grad.weight": "0x1.1132f9cc097c1p-2",
             "grad.pos_weight": "0x1.2256e03df999ep-3",
             "hessian.logits": "0x1.b9f1e3e1719f5p-4",
+        },
+    ),
+    "subnormal, low half decides": (
+        (-701.9747578875437, 0.9999999996568747, 0.0008326526120261769, 1.0, 1.0, 1),
+        {
+            "forward": "0x1.2b43baef5ca4dp-1",
+            "grad.logits": "-0x1.b48cbde40dbb5p-11",
+            "grad.target": "0x1.2b43baf115ac7p-1",
+            "grad.weight": "0x1.5efcc4dbcb013p+9",
+            "grad.pos_weight": "0x1.2b43baef5ca4dp-1",
+            "hessian.logits": "0x0.83190d3d5e409p-1022",
+        },
+    ),
+    "subnormal low half": (
+        (
+            387.9232339822395,
+            3.5428914928503383e-134,
+            5.7731158547370245e-06,
+            0.00019100526191963562,
+            1.0,
+            1,
+        ),
+        {
+            "forward": "0x1.258a03e7300f6p-9",
+            "grad.logits": "0x1.836d600b0a437p-18",
+            "grad.target": "-0x1.258a03e7300f6p-9",
+            "grad.weight": "0x1.83ec590ff0464p+8",
+            "grad.pos_weight": "0x1.8c0454e575fd1p-1021",
+            "hessian.logits": "0x1.ec1dca668a6e1p-578",
+        },
+    ),
+    "subnormal after upstream": (
+        (
+            -684.8493057682958,
+            0.999999999999986,
+            1.0,
+            3.458340604878889e-05,
+            3.403563412191507e-05,
+            1,
+        ),
+        {
+            "forward": "0x1.840baa131427cp-6",
+            "grad.logits": "-0x1.438cced0fe622p-30",
+            "grad.target": "0x1.b0c781c931c14p-21",
+            "grad.weight": "0x1.b0c781c931baap-21",
+            "grad.pos_weight": "0x1.7de63540a9572p-6",
+            "hessian.logits": "0x1.3d2d81d922d11p-1018",
         },
     ),
 }

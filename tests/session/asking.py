@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+
 from bce_conformance.vocabulary import Array, Call, Outcome
 
 WANT = ("forward", "grad.logits")

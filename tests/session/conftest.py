@@ -9,8 +9,8 @@ from typing import Any
 
 import psutil
 import pytest
-from bce_conformance.session import IsolatedSession
 
+from bce_conformance.session import IsolatedSession
 
 FAULTY = (Path(__file__).parent / "faulty_adapter.py").read_text()
 RUN = "BCE_CONFORMANCE_TEST_RUN"
@@ -63,5 +63,8 @@ def open_session(request: pytest.FixtureRequest) -> Callable[..., IsolatedSessio
 @pytest.fixture(scope="module")
 def shared() -> Iterator[IsolatedSession]:
     """One session for many tests: each must leave it usable. Restarts are part of that."""
-    with IsolatedSession(FAULTY, "faulty", python=sys.executable) as session:
+    mark = uuid.uuid4().hex
+    marked = {RUN: mark}
+    with IsolatedSession(FAULTY, "faulty", python=sys.executable, variables=marked) as session:
         yield session
+    assert not wait_until_none(mark)

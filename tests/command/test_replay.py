@@ -1,0 +1,95 @@
+"""`replay`: a witness runs again, and says fixed, still deviates, or cannot run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bce_conformance.cli import main
+
+WRONG = {"right": "w * (p * y * softplus(-x)", "wrong": "w * (y * softplus(-x)"}
+
+
+@pytest.fixture
+def deviating(tmp_path: Path, planted: Callable[..., Path]) -> tuple[Path, str, Path]:
+    """A report of an adapter with a fault, the id of a deviation, and the adapter."""
+    adapter = planted("numpy", **WRONG)
+    folder = tmp_path / "reports"
+    arguments = [
+        "run",
+        "--backend",
+        "numpy",
+        "--adapter",
+        str(adapter),
+        "--report-dir",
+        str(folder),
+    ]
+    assert main(arguments) == 1
+    (file,) = folder.glob("*.json")
+    report = json.loads(file.read_text())
+    failing = [check["id"] for check in report["checks"] if check["verdict"] == "deviates"]
+    return file, failing[0], adapter
+
+
+def test_still_deviates(
+    deviating: tuple[Path, str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, check, adapter = deviating
+    capsys.readouterr()
+    assert main(["replay", str(file), check, "--adapter", str(adapter)]) == 1
+    out = capsys.readouterr().out
+    assert "still deviates (deviates → deviates" in out
+    assert "import numpy as np" in out and "is due" in out
+
+
+def test_fixed(deviating: tuple[Path, str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    file, check, _ = deviating
+    assert main(["replay", str(file), check]) == 0
+    assert "fixed (deviates → conforms" in capsys.readouterr().out
+
+
+def test_cannot_run(deviating: tuple[Path, str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    file, check, _ = deviating
+    assert main(["replay", str(file), check, "--python", "/nowhere/python"]) == 3
+    assert "cannot run" in capsys.readouterr().out
+
+
+def test_every_check_can_be_replayed(tmp_path: Path) -> None:
+    assert main(["run", "--backend", "numpy", "--report-dir", str(tmp_path)]) == 0
+    (file,) = tmp_path.glob("*.json")
+    for check in json.loads(file.read_text())["checks"][::5]:
+        assert main(["replay", str(file), check["id"]]) == 0
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda text: "{", "expected a report in JSON"),
+        (lambda text: "[1]", "expected a report of schema"),
+        (lambda text: text.replace("report/1", "report/9"), "expected a report of schema"),
+        (lambda text: text.replace('"checks":', '"cheques":'), "expected a report with checks"),
+        (lambda text: text.replace('"bits": "', '"bits": "zz '), "cannot be read"),
+        (lambda text: text.replace('"expect":', '"expected":'), "cannot be read"),
+    ],
+)
+def test_a_spoilt_report_is_one_line(
+    deviating: tuple[Path, str, Path], capsys: pytest.CaptureFixture[str],
+    spoil: Callable[[str], str], said: str,
+) -> None:  # fmt: skip
+    file, check, _ = deviating
+    file.write_text(spoil(file.read_text()))
+    capsys.readouterr()
+    assert main(["replay", str(file), check]) == 2
+    err = capsys.readouterr().err
+    assert said in err and err.count("\n") == 1
+
+
+def test_an_unknown_id_names_its_like(
+    deviating: tuple[Path, str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, _, _ = deviating
+    assert main(["replay", str(file), "unreduced-formula"]) == 2
+    assert "like it: numpy.bce_with_logits/documented/unreduced" in capsys.readouterr().err
