@@ -28,8 +28,8 @@ FUNCTIONS = (
 )
 CELLS = ("mindspore.nn.BCEWithLogitsLoss", "mindspore.mint.nn.BCEWithLogitsLoss")
 SURFACES = (PRIMITIVE, *FUNCTIONS, *CELLS)
-DTYPES = ("float16", "bfloat16", "float32", "float64", "int8", "int16", "int32", "int64")
-DTYPES += ("uint8", "bool")
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+DTYPES = (*FLOATS, "int8", "int16", "int32", "int64", "uint8", "bool")
 TARGETS = {"cpu": "CPU", "cuda": "GPU", "ascend": "Ascend"}
 ORDER = ("logits", "target", "weight", "pos_weight")
 

@@ -27,7 +27,8 @@ SURFACES = (
     "oneflow.nn.BCEWithLogitsLoss",
     "oneflow.nn.functional.binary_cross_entropy_with_logits",
 )
-DTYPES = ("float16", "bfloat16", "float32", "float64", "int8", "int32", "int64", "uint8", "bool")
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+DTYPES = (*FLOATS, "int8", "int32", "int64", "uint8", "bool")
 
 
 def open(device, mode):
@@ -55,6 +56,7 @@ class Adapter:
 
         self.oneflow, self.device, self.mode = oneflow, device, mode
         self.forward_graph, self.gradient_graph = graphs(oneflow, device)
+        self.compiled_for, self.graphs = None, {}  # the graphs of one signature, by quantity
 
     def describe(self):
         gpu = self.device.startswith("cuda")
@@ -70,7 +72,17 @@ class Adapter:
             for name, given in call["arguments"].items()
         }
         upstream = call["upstream"] and self.tensor("upstream", *call["upstream"])
+        if self.mode == "compiled":
+            self.forget_other_graphs(call)
         return call["surface"], arguments, call["options"], call["want"], upstream
+
+    def forget_other_graphs(self, call):
+        """A graph can be called again with tensors of the same shapes and dtypes."""
+        given = dict(call["arguments"], upstream=call["upstream"])
+        shapes = {name: a and (a[0], a[1].shape) for name, a in given.items()}
+        signature = (call["surface"], repr(sorted(shapes.items())), repr(call["options"]))
+        if signature != self.compiled_for:
+            self.compiled_for, self.graphs = signature, {}
 
     def run(self, prepared):
         surface, arguments, options, want, upstream = prepared
@@ -106,17 +118,30 @@ class Adapter:
             raise NotImplementedError("an nn.Graph differentiates once, for its optimizer")
         present = {name: given for name, given in arguments.items() if given is not None}
         if quantity == "forward":
-            return self.forward_graph(loss, tuple(present))(*present.values())
+            return self.call_graph(quantity, loss, present)
         name = quantity.split(".")[1]
         leaf = present[name].requires_grad_(True)
         try:
-            graph = self.gradient_graph(loss, tuple(present), name)
-            slope = graph(*present.values(), *([] if upstream is None else [upstream]))
+            slope = self.call_graph(quantity, loss, present, upstream)
         finally:
             leaf.requires_grad_(False)
         if slope is None:
             raise RuntimeError("no gradient: oneflow returned None for %s" % name)
         return slope
+
+    def call_graph(self, quantity, loss, present, upstream=None):
+        graph = self.graphs.get(quantity)
+        if graph is None:
+            names, leaf = tuple(present), quantity.split(".")[-1]
+            forward = quantity == "forward"
+            graph = (
+                self.forward_graph(loss, names)
+                if forward
+                else self.gradient_graph(loss, names, leaf)
+            )
+        value = graph(*present.values(), *([] if upstream is None else [upstream]))
+        self.graphs[quantity] = graph  # one that failed is not called again
+        return value
 
     def loss(self, surface, options, arguments):
         weights = {n: t for n, t in arguments.items() if n.endswith("weight") and t is not None}

@@ -22,8 +22,8 @@ SURFACES = (
     "paddle.nn.functional.binary_cross_entropy_with_logits",
     "paddle.nn.BCEWithLogitsLoss",
 )
-DTYPES = ("float16", "bfloat16", "float32", "float64", "int8", "int16", "int32", "int64")
-DTYPES += ("uint8", "bool")
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+DTYPES = (*FLOATS, "int8", "int16", "int32", "int64", "uint8", "bool")
 
 
 def open(device, mode):

@@ -34,7 +34,8 @@ MARK = "BCE_CONFORMANCE_WORKER"
 GLANCE = 0.05
 """Seconds between two looks at a process that is being waited for."""
 LARGEST_LOG = 4 << 20
-LAST_LINES = 40
+FIRST_LINES = 5
+LAST_LINES = 30
 LONGEST_LINE = 500
 LAST_BYTES = 1 << 15
 SECONDS_TO_DIE = 2.0
@@ -45,7 +46,8 @@ SECONDS_TO_BE_KILLED = 10.0
 # first on the path: people start it in a framework's source tree, or beside a file numpy.py.
 BOOTSTRAP = (
     "import sys;"
-    "sys.version_info<(3,8)and sys.exit('Python 3.8 or later is needed, this is '+sys.version);"
+    "sys.version_info<(3,8)and sys.exit("
+    "'Python 3.8 or later is needed, this is '+sys.version.split()[0]);"
     "sys.path[:1]==['']and sys.path.pop(0);"
     "exec(eval(sys.stdin.readline()))"
 )
@@ -154,7 +156,7 @@ class WorkerProcess:
         self._log.clear()
 
     def said(self) -> tuple[str, ...]:
-        """The last lines of its stderr and stdout, also after its end."""
+        """The last lines of its stderr and stdout, and the first if they are many."""
         return self._log.last_lines()
 
     def cause_of_death(self) -> str | None:
@@ -408,6 +410,11 @@ def _marked(mark: str) -> list[psutil.Process]:
     return found
 
 
+def _lines(text: bytes) -> list[str]:
+    lines = text.decode("utf-8", "backslashreplace").splitlines()
+    return [line[:LONGEST_LINE] for line in lines if line.strip()]
+
+
 class _Log:
     """What a worker prints: an unnamed file, so that it survives a crash and leaves nothing."""
 
@@ -433,8 +440,12 @@ class _Log:
     def last_lines(self) -> tuple[str, ...]:
         if self._file.closed:
             return self._last
-        lines = (self._before + self._tail()).decode("utf-8", "backslashreplace").splitlines()
-        return tuple(line[:LONGEST_LINE] for line in lines if line.strip())[-LAST_LINES:]
+        lines = _lines(self._before + self._tail())
+        if len(lines) <= LAST_LINES:
+            return tuple(lines)
+        # What went wrong stands first, often before a long trace.
+        first = _lines(os.pread(self.descriptor, LAST_BYTES, 0))[:FIRST_LINES]
+        return (*first, "[...]", *lines[-LAST_LINES:])
 
     def _tail(self) -> bytes:
         size = os.fstat(self.descriptor).st_size

@@ -15,40 +15,44 @@ import os
 import runpy
 import sys
 import tempfile
+from typing import Any
 
 import numpy
 
-
-def unpacked(array):
-    return array and dict(array, data=bytes.fromhex(array["data"]))
+Wire = dict[str, Any]
 
 
-def packed(array):
+def unpacked(array: Wire | None) -> Wire | None:
+    return None if array is None else dict(array, data=bytes.fromhex(array["data"]))
+
+
+def packed(array: Wire) -> Wire:
     return dict(array, data=array["data"].hex())
 
 
 class Driver:
-    def __init__(self, plan):
+    def __init__(self, plan: Wire) -> None:
         spec = importlib.util.spec_from_file_location("bce_worker", plan["worker"])
-        self.worker = importlib.util.module_from_spec(spec)
+        assert spec is not None and spec.loader is not None
+        self.worker: Any = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(self.worker)
         self.modules = {n: self.worker.load(s, n) for n, s in plan["sources"].items()}
-        self.adapters = {}
+        self.adapters: dict[Any, Any] = {}
 
-    def adapter(self, task):
+    def adapter(self, task: Wire) -> Any:
         key = (task["source"], task["mode"])
         if key not in self.adapters:
             self.adapters[key] = self.modules[task["source"]].open("cpu", task["mode"])
         return self.adapters[key]
 
-    def call(self, task):
+    def call(self, task: Wire) -> Wire:
         """The quantities as they come back over the suite's own worker, and what stopped them."""
         wire = dict(task["wire"])
         wire["arguments"] = {n: unpacked(a) for n, a in wire["arguments"].items()}
         wire["upstream"] = unpacked(wire["upstream"])
-        result = {"values": {}, "failure": None}
+        result: Wire = {"values": {}, "failure": None}
 
-        def send(kind, *fields):
+        def send(kind: str, *fields: Any) -> None:
             if kind == "value":
                 result["values"][fields[0]] = packed(fields[1])
             elif kind == "done":
@@ -57,16 +61,16 @@ class Driver:
         self.worker.perform(self.adapter(task), wire, send, (Exception,))
         return result
 
-    def round_trip(self, task):
+    def round_trip(self, task: Wire) -> Wire:
         adapter = self.adapter(task)
         dtype, array = self.worker.decoded(unpacked(task["array"]))
         held = adapter.array(adapter.tensor("it", dtype, array))
         return {"array": packed(self.worker.encoded(*held))}
 
-    def evaluate(self, task):
+    def evaluate(self, task: Wire) -> Wire:
         return {"value": eval(task["expression"], {"adapter": self.adapter(task), "os": os})}
 
-    def execute(self, task):
+    def execute(self, task: Wire) -> Wire:
         """What a reproduction prints. From a file: mindspore.jit reads the source back."""
         printed = io.StringIO()
         with tempfile.TemporaryDirectory() as folder:
@@ -77,17 +81,17 @@ class Driver:
                 runpy.run_path(file)
         return {"printed": printed.getvalue()}
 
-    def pasted(self, task):
+    def pasted(self, task: Wire) -> Wire:
         """The bits of an argument as a reproduction makes it."""
         lines = task["code"].splitlines()
         made = [i for i, line in enumerate(lines) if line.startswith(task["name"] + " =")]
-        names = {}
+        names: Wire = {}
         exec("\n".join(lines[: made[0] + 1]), names)
         held = self.adapter(task).array(names[task["name"]])
         return {"array": packed(self.worker.encoded(*held))}
 
 
-def main(plan_file, results_file):
+def main(plan_file: str, results_file: str) -> None:
     with open(plan_file) as file:
         plan = json.load(file)
     driver = Driver(plan)

@@ -341,7 +341,8 @@ class Findings:
     """What one process beside a framework made of all that is asked of its adapter."""
 
     def __init__(self, framework: str, python: str, folder: Path) -> None:
-        self.framework, self.plan = framework, []
+        self.framework = framework
+        self.plan: list[Wire] = []
         source = (FOLDER / f"{framework}.py").read_text(encoding="utf-8")
         self.adapter = bce_conformance.adapters.load(FOLDER / f"{framework}.py")
         self.tasks = list(tasks_of(framework))
@@ -376,7 +377,11 @@ class Findings:
             size = np.dtype(dtypes.CARRIERS[array.dtype]).itemsize
             array = Array(array.dtype, (50,), array.data[7 * size : 57 * size])
         if array.dtype == "int64":  # written by way of float64
-            array = Array(array.dtype, array.shape, (array.bits >> 16).astype("<i8").tobytes())
+            array = Array(
+                array.dtype,
+                array.shape,
+                (array.bits.astype(np.int64) >> 16).astype("<i8").tobytes(),
+            )
         call = Call(self.adapter.surfaces[0], array, array)
         code = self.adapter.reproduction(dict(call.wire(), device="cpu", mode="eager"), literal)
         asked = self.ask("eager", "pasted", code=code, name="target")

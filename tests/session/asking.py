@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 
 from bce_conformance.vocabulary import Array, Call, Outcome
 
+FAULTY = (Path(__file__).parent / "faulty_adapter.py").read_text()
 WANT = ("forward", "grad.logits")
 _numbers = itertools.count(1)
 

@@ -1,41 +1,15 @@
 from __future__ import annotations
 
 import sys
-import time
 import uuid
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
+from asking import FAULTY
+from leftovers import RUN, wait_until_none
 
 from bce_conformance.session import IsolatedSession
-
-FAULTY = (Path(__file__).parent / "faulty_adapter.py").read_text()
-RUN = "BCE_CONFORMANCE_TEST_RUN"
-
-
-def processes_of(run: str) -> list[psutil.Process]:
-    """Every process that has the run in its environment, ended ones apart."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get(RUN) == run and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except (psutil.Error, OSError):
-            continue
-    return found
-
-
-def wait_until_none(run: str) -> list[psutil.Process]:
-    """What is still there after a long while, killed now; [] as soon as nothing is."""
-    until = time.monotonic() + 20
-    while (left := processes_of(run)) and time.monotonic() < until:
-        time.sleep(0.02)
-    for process in left:
-        process.kill()
-    return left
 
 
 @pytest.fixture(autouse=True)

@@ -94,6 +94,12 @@ def die_soon():
         os._exit(0)
 
 
+def hold_the_gil():
+    if "BCE_TEST_SIGN" in os.environ:
+        os.close(os.open(os.environ["BCE_TEST_SIGN"], os.O_CREAT))
+    ctypes.PyDLL(None).sleep(1000)
+
+
 def print_much():
     for i in range(20000):
         print("printed", i)
@@ -124,9 +130,10 @@ HOW = {
     "odd name": lambda: raise_(OddlyNamed("named oddly")),
     "recursion": lambda: HOW["recursion"](),
     "spin": lambda: exec("while True: pass"),
-    "hold the GIL": lambda: ctypes.PyDLL(None).sleep(1000),
+    "hold the GIL": hold_the_gil,
     "sleep": lambda: time.sleep(1000),
     "SIGSTOP": lambda: os.kill(os.getpid(), signal.SIGSTOP),
+    "nap": lambda: time.sleep(0.01 * os.urandom(1)[0] / 255),
     "print": print_much,
     "flood 1": lambda: flood_without_end(1),
     "flood 2": lambda: flood_without_end(2),
@@ -167,7 +174,7 @@ def stale_answer():
 
 def open(device, mode):
     if device != "cpu":
-        raise ValueError("no device %r" % device)
+        raise ValueError("no device {!r}".format(device))  # noqa: UP032
     where, _, how = mode.partition(": ")
     if where == "open":
         HOW[how]()

@@ -41,7 +41,7 @@ def test_the_callers_arrays_are_not_changed() -> None:
 
 
 def test_a_device_that_is_not_there() -> None:
-    with pytest.raises(BackendUnavailable, match="open raised|ValueError: no device 'npu'"):
+    with pytest.raises(BackendUnavailable, match="ValueError: no device 'npu'"):
         LocalSession(faulty_adapter, device="npu")
 
 

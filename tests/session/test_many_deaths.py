@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 
@@ -17,20 +18,25 @@ from bce_conformance.session import IsolatedSession, isolated
 from bce_conformance.vocabulary import Crashed, Outcome, Raised
 
 Open = Callable[..., IsolatedSession]
-CALLS = 250
+CALLS = 120
 
 
 class Killer(threading.Thread):
-    """Kills the suite's children, starting ones too, at times drawn from the seed."""
+    """Kills the session's worker at times drawn from the seed: in calls, between, at its start."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, session: IsolatedSession, seed: int) -> None:
         super().__init__()
         self.kills = 0
+        self._session = session
         self._random = random.Random(seed)
         self._enough = threading.Event()
 
     def run(self) -> None:
-        while not self._enough.wait(self._random.uniform(0.02, 0.6)):
+        while not self._enough.is_set():
+            at_start = self._random.random() < 0.1
+            while self._session._worker is None and not (at_start or self._enough.wait(0.001)):
+                pass
+            self._enough.wait(self._random.uniform(0, 0.15))
             for child in psutil.Process().children():
                 with contextlib.suppress(psutil.Error):
                     child.kill()
@@ -56,25 +62,27 @@ def test_each_call_has_its_own_outcome(
     rng = random.Random(seed)
     session = open_session()
     seen: Counter[str] = Counter()
-    with Killer(seed) as killer:
+    with Killer(session, seed) as killer:
         for _ in range(CALLS):
-            where, how = None, None
+            where, how = rng.choice(list(STAGES)), "nap"
+            if rng.random() < 0.15:
+                how = rng.choice([*DEATHS, "raise", "print"])
             if rng.random() < 0.3:
-                where, how = rng.choice(list(STAGES)), rng.choice([*DEATHS, "raise", "print"])
+                time.sleep(rng.uniform(0, 0.02))
             call = ask(where, how)
             outcome = session.run(call)
             assert isinstance(outcome, Outcome)
             failure = outcome.failure
             assert_values(outcome, call, WANT[: len(outcome.values)])
             if isinstance(failure, Crashed):
-                during, before = STAGES[where] if where in STAGES else ("", ())
-                planned = failure.during == during and failure.cause == DEATHS.get(str(how))
+                during, before = STAGES[where]
+                planned = failure.during == during and failure.cause == DEATHS.get(how)
                 killed = failure.cause == "signal 9 (SIGKILL)"
                 assert planned or killed
                 if planned and not killed:
                     assert tuple(outcome.values) == before
                 seen["planned" if planned else "killed"] += 1
-            elif how is None or how == "print":
+            elif how in ("nap", "print"):
                 assert_answered(outcome, call)
                 seen["answered"] += 1
             else:

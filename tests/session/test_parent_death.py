@@ -6,17 +6,17 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
-from conftest import processes_of, wait_until_none
+from leftovers import processes_of, wait_until_none
 
 SUITE = """
 import sys, threading
 sys.path[:0] = {path!r}
 from bce_conformance.session import IsolatedSession, isolated
-from asking import ask
-from conftest import FAULTY
+from asking import FAULTY, ask
 how, planted = sys.argv[1:]
 if planted:
     source = isolated.far_source()
@@ -71,11 +71,19 @@ def test_a_suite_that_ends_without_closing(run: str, how: str) -> None:
     assert not wait_until_none(run)
 
 
-def test_only_the_kernel_ends_a_worker_that_holds_the_gil(run: str) -> None:
-    suite = started("hold the GIL", "ctypes.CDLL(None).prctl")
+@pytest.mark.parametrize("planted", ["", "ctypes.CDLL(None).prctl"])
+def test_only_the_kernel_ends_a_worker_that_holds_the_gil(
+    run: str, planted: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sign = tmp_path / "holding"
+    monkeypatch.setenv("BCE_TEST_SIGN", str(sign))
+    suite = started("hold the GIL", planted)
+    while not sign.exists():
+        time.sleep(0.01)
     suite.kill()
     suite.communicate()
-    left = processes_of(run)
-    for process in left:
-        process.kill()
-    assert left
+    if planted:
+        assert processes_of(run)
+        processes_of(run)[0].kill()
+    else:
+        assert not wait_until_none(run)
