@@ -81,27 +81,38 @@ def run_job(job: Job) -> Generator[Event, None, None]:
     try:
         session = job.open()
     except BackendUnavailable as error:
-        yield BackendNotRun(job.adapter.name, job.python, str(error))
+        reason = f"{error} ({job.adapter.name} needs {job.adapter.needs})"
+        yield BackendNotRun(job.adapter.name, job.python, reason)
         return
     with closing(session):
         yield BackendStarted(session.backend, len(job.questions))
-        broken: str | None = None
-        lost = 0
-        previous = "the start"
-        for question in job.questions:
-            if broken is None:
-                try:
-                    answered = ask(session, question, job)
-                except BackendUnavailable as error:
-                    broken = str(error)
-            if broken is not None:
-                answered = _not_put(question, broken, session.backend, job.adapter)
-            for death in session.lost[lost:]:
-                yield WorkerLost(previous, death.cause)
-            lost = len(session.lost)
-            previous = question.id
-            yield Answered(tuple(answered))
-        yield BackendFinished(session.backend, session.restarts, broken)
+        yield from _put_questions(session, job)
+
+
+def _put_questions(session: Session, job: Job) -> Generator[Event, None, None]:
+    """Every question in turn; once no worker can be had any more, the rest are not put."""
+    broken: str | None = None
+    seen = 0
+    previous = "the start"
+    for question in job.questions:
+        if broken is None:
+            try:
+                answered = ask(session, question, job)
+            except BackendUnavailable as error:
+                broken = str(error)
+        if broken is not None:
+            answered = _not_put(question, broken, session.backend, job.adapter)
+        yield from _deaths(session, seen, previous)
+        seen, previous = len(session.lost), question.id
+        yield Answered(tuple(answered))
+    session.close()  # a worker that died after the last question is noticed here
+    yield from _deaths(session, seen, previous)
+    yield BackendFinished(session.backend, session.restarts, broken)
+
+
+def _deaths(session: Session, seen: int, previous: str) -> Generator[Event, None, None]:
+    for death in session.lost[seen:]:
+        yield WorkerLost(previous, death.cause)
 
 
 def ask(session: Session, question: Question, job: Job) -> list[Check]:

@@ -40,8 +40,8 @@ from .vocabulary import (
     FORWARD,
     Array,
     Call,
-    Crashed,
     Failure,
+    Faulty,
     Outcome,
     Raised,
     TimedOut,
@@ -76,10 +76,10 @@ def judge(
     tolerances fails a value.
     """
     result = outcome.of(quantity)
-    if isinstance(result, (Crashed, TimedOut)):
-        return _contained(result)
-    if isinstance(result, Unsupported):
-        return Finding("unsupported", "semantics", f"cannot be asked here: {result.reason}")
+    failed = _not_answered(result)
+    if failed is not None:
+        return failed
+    assert isinstance(result, (Array, Raised))
     promise = question.expectation.promise
     if isinstance(promise, Raises):
         return _refusal(promise, result)
@@ -99,7 +99,15 @@ def judge(
     return _formula(promise.promised, quantity, result, grade)
 
 
-def _contained(result: Crashed | TimedOut) -> Finding:
+def _not_answered(result: Array | Failure) -> Finding | None:
+    """The verdict where the framework gave no answer at all; None where it did, or refused."""
+    if isinstance(result, (Array, Raised)):
+        return None
+    if isinstance(result, Unsupported):
+        return Finding("unsupported", "semantics", f"cannot be asked here: {result.reason}")
+    if isinstance(result, Faulty):
+        summary = f"a fault of the adapter, not of the framework ({result.during}): {result.reason}"
+        return Finding("crashed", "semantics", one_line(summary, 400))
     if isinstance(result, TimedOut):
         summary = f"no answer within {result.seconds:g} s ({result.during}); the worker was killed"
         return Finding("timed-out", "semantics", summary)
@@ -125,10 +133,9 @@ def one_line(text: str, most: int = 200) -> str:
     return line if len(line) <= most else line[: most - 1] + "…"
 
 
-def _described(result: Array | Failure) -> str:
+def _described(result: Array | Raised) -> str:
     if isinstance(result, Raised):
         return f"refused with {result.type}: {one_line(result.message)}"
-    assert isinstance(result, Array)
     return f"returned {_form_of(result)}: {shown(result)}"
 
 
@@ -144,14 +151,13 @@ def shown(result: Array, most: int = 6) -> str:
     return f"[{', '.join(first)}{more}]" if result.shape else first[0]
 
 
-def _refusal(promise: Raises, result: Array | Failure) -> Finding:
+def _refusal(promise: Raises, result: Array | Raised) -> Finding:
     due = " or ".join(promise.types)
     if isinstance(result, Raised):
         if set(promise.types) & {result.type, *result.bases}:
             return Finding("conforms", "semantics", f"refused with {result.type} as documented")
         summary = f"{due} is documented; raised {result.type}: {one_line(result.message)}"
         return Finding("deviates", "semantics", summary)
-    assert isinstance(result, Array)
     summary = f"{due} is documented; accepted, and returned {_form_of(result)}: {shown(result)}"
     return Finding("deviates", "semantics", summary)
 
@@ -324,12 +330,12 @@ def _equal(
     """Two calls that the document says are the same."""
     assert other is not None
     second = other.of(quantity)
-    if isinstance(second, (Crashed, TimedOut)):
-        return _contained(second)
-    if isinstance(second, Unsupported):
-        return Finding("unsupported", "semantics", f"cannot be asked here: {second.reason}")
+    failed = _not_answered(second)
+    if failed is not None:
+        return failed
     if isinstance(second, Raised):
         return _unpromised_refusal(second)
+    assert isinstance(second, Array)
     if second.shape != result.shape:
         forms = f"{_form_of(result)} against {_form_of(second)}"
         return Finding("deviates", "semantics", f"two equal calls returned {forms}")

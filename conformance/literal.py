@@ -61,13 +61,8 @@ def to_json(array: Array) -> dict[str, Any]:
         "bits": " ".join(f"{int(word):0{width}x}" for word in unsigned),
     }
     if array.size <= MOST_VALUES:
-        kept["values"] = [_decimal(value) for value in array.values.ravel()]
+        kept["values"] = " ".join(repr(float(value)) for value in array.values.ravel())
     return kept
-
-
-def _decimal(value: float) -> float | str:
-    """JSON has no infinities and no NaN: those are written as text."""
-    return float(value) if math.isfinite(value) else str(float(value))
 
 
 def from_json(kept: dict[str, Any]) -> Array:

@@ -147,7 +147,15 @@ class TimedOut:
     during: str
 
 
-Failure = Raised | Unsupported | Crashed | TimedOut
+@dataclass(frozen=True)
+class Faulty:
+    """The adapter itself failed or broke its interface: a fault of ours, never an opt-out."""
+
+    reason: str
+    during: str
+
+
+Failure = Raised | Unsupported | Crashed | TimedOut | Faulty
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from .vocabulary import (
     Backend,
     Call,
     Failure,
+    Faulty,
     Outcome,
     Raised,
     TimedOut,
@@ -101,7 +102,7 @@ def reproduction(question: Question, backend: Backend, adapter: AdapterFile) -> 
     if isinstance(promise, EqualsCall):
         calls.append(promise.other)
     where = {"device": backend.device, "mode": backend.mode}
-    sources = [adapter.reproduction({**call.wire(), **where}, literal) for call in calls]
+    sources = [adapter.reproduction({**call.wire(), **where}, literal).strip() for call in calls]
     return "\n\n".join(sources)
 
 
@@ -148,6 +149,8 @@ def _got(result: Array | Failure) -> Json:
         return {"raised": {**raised, "bases": list(result.bases), "during": result.during}}
     if isinstance(result, Unsupported):
         return {"unsupported": result.reason}
+    if isinstance(result, Faulty):
+        return {"fault of the adapter": {"reason": result.reason, "during": result.during}}
     lines = [one_line(line, 500) for line in result.stderr]
     if isinstance(result, TimedOut):
         return {"timed_out": {"seconds": result.seconds, "during": result.during, "stderr": lines}}

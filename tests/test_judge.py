@@ -30,6 +30,7 @@ from bce_conformance.vocabulary import (
     Call,
     Crashed,
     Failure,
+    Faulty,
     Outcome,
     Raised,
     TimedOut,
@@ -245,6 +246,7 @@ class TestRaises:
         (Crashed("signal 11 (SIGSEGV)", ("boom",), FORWARD), "crashed"),
         (TimedOut(3.0, (), FORWARD), "timed-out"),
         (Unsupported("no float8"), "unsupported"),
+        (Faulty("a bug of ours", "prepare"), "crashed"),
     ],
 )
 def test_a_crash_is_never_fine(promise: Promise, failure: Failure, expected: Verdict) -> None:

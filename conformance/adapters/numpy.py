@@ -34,8 +34,10 @@ class Adapter:
     def prepare(self, call):
         """A call with its arguments as the framework's own tensors.
 
-        Raises NotImplementedError for what this backend cannot be asked (→ unsupported); nothing
-        here counts as the framework's refusal.
+        call["arguments"] holds (dtype, array) or None by name, "upstream" the same; the arrays are
+        this adapter's to change, bfloat16 is uint16. Raises NotImplementedError for what this
+        backend cannot be asked (→ unsupported); anything else is a fault of the adapter, and
+        nothing here counts as the framework's refusal.
         """
         arguments = {}
         for name, given in call["arguments"].items():
@@ -46,8 +48,9 @@ class Adapter:
         return arguments, call["options"], call["want"], upstream
 
     def run(self, prepared):
-        """Yields (quantity, dtype, array) for each quantity wanted, in order.
+        """Yields (quantity, dtype, array) for each quantity in call["want"], in that order.
 
+        The array is in the dtype's own numpy dtype (uint16 for bfloat16), in native byte order.
         Whatever is raised here is the framework's own refusal.
         """
         arguments, options, want, upstream = prepared

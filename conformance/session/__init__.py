@@ -6,7 +6,7 @@ without hurting the run; `LocalSession` runs them in this process.
 
 from __future__ import annotations
 
-from typing import Protocol, Self
+from typing import Protocol
 
 from ..vocabulary import Backend, Call, Outcome
 from .isolated import IsolatedSession, LostWorker
@@ -37,7 +37,3 @@ class Session(Protocol):
     def run(self, call: Call) -> Outcome: ...
 
     def close(self) -> None: ...
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(self, *about: object) -> None: ...

@@ -15,6 +15,7 @@ from ..vocabulary import (
     Call,
     Crashed,
     Failure,
+    Faulty,
     Outcome,
     Raised,
     TimedOut,
@@ -315,6 +316,9 @@ def failure_from_wire(wire: Any) -> Failure | None:
     if kind == "unsupported":
         (reason,) = fields
         return Unsupported(reason)
+    if kind == "faulty":
+        reason, during = fields
+        return Faulty(reason, during)
     raise ValueError(f"a failure of kind {kind!r}")
 
 

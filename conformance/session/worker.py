@@ -10,7 +10,7 @@ Every message is a list (kind, serial, …), packed. Serial 0 is the start:
                                       that the call has begun
     ("value", serial, quantity, array)
     ("done", serial, failure)         failure: None, ("raised", type, bases, message, during) or
-                                      ("unsupported", reason)
+                                      ("unsupported", reason) or ("faulty", reason, during)
     ("ready", 0, about)               the adapter is open; what answers, and where
     ("refused", 0, stage, type, message)
 """
@@ -160,7 +160,7 @@ def perform(
         send("done", ("unsupported", text(error) or "not implemented"))
         return
     except refusal as error:
-        send("done", ("unsupported", "preparing the arguments raised " + described(error)))
+        send("done", ("faulty", "preparing the arguments raised " + described(error), "prepare"))
         return
     send("done", _compute(adapter, prepared, list(wire["want"]), send, refusal))
 
@@ -190,15 +190,15 @@ def _compute(
             bases = tuple(class_name(base) for base in kind.__mro__)
             return "raised", class_name(kind), bases, text(error), stages[count]
         if count == len(want):
-            return "unsupported", "the adapter returned more than it was asked for"
+            return "faulty", "the adapter returned more than it was asked for", stages[count]
         try:
             quantity, dtype, value = item
             if quantity != want[count]:
                 raise ValueError("%s instead of %s" % (text(quantity), want[count]))
             array = encoded(dtype, value)
         except refusal as error:
-            reason = "the adapter returned, as %s, what cannot be sent: %s"
-            return "unsupported", reason % (stages[count], described(error))
+            reason = "the adapter returned what cannot be sent: " + described(error)
+            return "faulty", reason, stages[count]
         count += 1
         send("value", want[count - 1], array)
 

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-import psutil
 import pytest
 from asking import FAULTY, WANT, ask, assert_answered, assert_values
 from leftovers import processes_of, wait_until_none
@@ -20,6 +19,7 @@ from bce_conformance.vocabulary import (
     Array,
     Call,
     Crashed,
+    Faulty,
     Outcome,
     Raised,
     TimedOut,
@@ -127,11 +127,13 @@ def test_a_very_long_message_is_cut_in_the_middle(shared: IsolatedSession) -> No
         ("sys.exit", "preparing the arguments raised SystemExit: 7"),
     ],
 )
-def test_what_is_raised_in_preparing_is_unsupported(
+def test_what_is_raised_in_preparing_is_not_the_frameworks_refusal(
     shared: IsolatedSession, how: str, reason: str
 ) -> None:
     outcome = shared.run(ask("prepare", how))
-    assert outcome == Outcome({}, Unsupported(reason))
+    opted_out = how == "NotImplementedError"
+    failure = Unsupported(reason) if opted_out else Faulty(reason, "prepare")
+    assert outcome == Outcome({}, failure)
     assert_usable(shared)
 
 
@@ -307,8 +309,8 @@ def test_an_answer_to_another_call_is_never_taken(
 )
 def test_what_cannot_be_sent_is_said(shared: IsolatedSession, returns: str, reason: str) -> None:
     failure = shared.run(ask(returns=returns)).failure
-    assert isinstance(failure, Unsupported)
-    assert failure.reason.startswith("the adapter returned, as forward, what cannot be sent: ")
+    assert isinstance(failure, Faulty) and failure.during == "forward"
+    assert failure.reason.startswith("the adapter returned what cannot be sent: ")
     assert reason in failure.reason
     assert_usable(shared)
 
@@ -328,9 +330,8 @@ def test_options_of_any_text_arrive(shared: IsolatedSession) -> None:
 def kill_when_idle(session: IsolatedSession) -> None:
     worker = session._worker
     assert worker is not None
-    victim = psutil.Process(worker.process.pid)
-    victim.kill()
-    while victim.is_running() and victim.status() != psutil.STATUS_ZOMBIE:
+    worker.process._process.kill()
+    while worker.process._process.poll() is None:
         time.sleep(0.005)
 
 

@@ -192,8 +192,11 @@ def test_a_death_at_start(
 
 @pytest.mark.parametrize("how", ["hold the GIL", "flood 2", "SIGSTOP"])
 def test_a_hang_at_start(open_session: Open, capfd: pytest.CaptureFixture[str], how: str) -> None:
-    message = refusal(open_session, capfd, mode=f"open: {how}", start_timeout=1.5)
-    assert "did not start within 1.5 s: it hung at: open" in message
+    for seconds in (1, 5, 25, 125):
+        message = refusal(open_session, capfd, mode=f"open: {how}", start_timeout=seconds)
+        if "it hung at: open" in message:
+            break  # on a busy machine, getting that far may take longer
+    assert f"did not start within {seconds} s: it hung at: open" in message
 
 
 @pytest.mark.parametrize("how", ["print", "child", "orphan", "close 1 and 2", "fork"])
