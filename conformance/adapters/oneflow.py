@@ -9,8 +9,10 @@ Read off oneflow 0.9.0 on a CPU. What shaped this file:
   ("job has no TrainConf", or "This is a oneflow bug"). What works is to retain the gradient of an
   input, to call backward on a scalar, and to give the graph an optimizer, here of a parameter
   that is added to the scalar and has no influence on the rest. A second derivative has no way.
-- A graph that fails to compile may take the process with it at the next one
-  ("Check failed: Get() == nullptr").
+- Graphs are fragile. One for which there is no kernel takes the process with it when the next one
+  is compiled ("Check failed: Get() == nullptr"), a process may make no more than about 1300 of
+  them ("stream_index <= kMaxStreamIndex"), and a call of any, `x * 2` even, ends in a segmentation
+  fault about once in a thousand times. So a graph is called again where it can be.
 - oneflow has no numpy counterpart of bfloat16: it is cast from and to float32, which is exact.
 - Some inputs abort the process; nothing here tries to prevent it.
 """

@@ -85,9 +85,8 @@ def formula(call: Call, quantity: str) -> Numbers:
     p = np.ones(()) if call.pos_weight is None else call.pos_weight.values
     loss = w * (p * y * softplus(-x) + (1 - y) * softplus(x))
     if quantity == "forward":
-        return np.asarray(
-            {"none": lambda v: v, "mean": np.mean, "sum": np.sum}[reduction(call)](loss)
-        )
+        how = reduction(call)
+        return np.asarray(loss if how == "none" else loss.sum() if how == "sum" else loss.mean())
     slope = {
         "grad.logits": lambda: w * ((1 - y) * sigmoid(x) - p * y * sigmoid(-x)),
         "grad.target": lambda: w * (p * softplus(-x) - softplus(x)),
@@ -356,7 +355,7 @@ class Findings:
         self.refused = self.ask_what_is_refused()
         self.faults = self.ask_the_faulty()
         sources = {"real": source, **faulty(framework)}
-        self.results = run(python, {"sources": sources, "tasks": self.plan}, folder)
+        self.results = run(framework, python, {"sources": sources, "tasks": self.plan}, folder)
 
     def ask(self, mode: str, do: str, source: str = "real", **fields: Any) -> int:
         task = dict(fields, id=len(self.plan), do=do, mode=mode, source=source)
@@ -412,10 +411,29 @@ class Findings:
         return self.results[asked]
 
 
-def run(python: str, plan: Wire, folder: Path) -> list[Wire]:
-    """The results of a plan's tasks, in order. Fails with the task at which the process died."""
-    plan_file, results_file, said = (folder / name for name in ("plan", "results", "stderr"))
+def run(framework: str, python: str, plan: Wire, folder: Path) -> list[Wire]:
+    """The results of a plan's tasks, in order; fails where the process dies.
+
+    A task in an nn.Graph of oneflow is forgiven once: about one call in a thousand, of whatever
+    graph, takes the process with it.
+    """
     plan = dict(plan, worker=bce_conformance.session.worker.__file__)
+    results: list[Wire] = []
+    killed_by = -1
+    while len(results) < len(plan["tasks"]):
+        more, ending = run_once(python, dict(plan, tasks=plan["tasks"][len(results) :]), folder)
+        results += more
+        if len(results) < len(plan["tasks"]):
+            task = {k: v for k, v in plan["tasks"][len(results)].items() if k != "wire"}
+            forgiven = framework == "oneflow" and task["mode"] == "compiled"
+            assert forgiven and killed_by != len(results), f"{ending}\nat {task}"
+            killed_by = len(results)
+    return results
+
+
+def run_once(python: str, plan: Wire, folder: Path) -> tuple[list[Wire], str]:
+    """The results until the process ended, and how it ended."""
+    plan_file, results_file, said = (folder / name for name in ("plan", "results", "stderr"))
     plan_file.write_text(json.dumps(plan))
     driver = Path(__file__).parent / "driver.py"
     with said.open("w") as stderr:
@@ -429,11 +447,8 @@ def run(python: str, plan: Wire, folder: Path) -> list[Wire]:
             check=False,
         )
     lines = results_file.read_text().splitlines() if results_file.exists() else []
-    if len(lines) < len(plan["tasks"]):
-        at = {k: v for k, v in plan["tasks"][len(lines)].items() if k != "wire"}
-        last = "\n".join(said.read_text(errors="replace").splitlines()[-20:])
-        pytest.fail(f"{python} ended with {process.returncode} at task {at}\n{last}")
-    return [json.loads(line) for line in lines]
+    last = "\n".join(said.read_text(errors="replace").splitlines()[-20:])
+    return [json.loads(line) for line in lines], f"{python}: {process.returncode}\n{last}"
 
 
 def interpreters() -> dict[str, str]:
