@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .adapters import AdapterFile
 from .check import Check
@@ -12,7 +12,7 @@ from .judge import Finding
 from .question import EqualsCall, Question
 from .session import BackendUnavailable, Session
 from .tolerance import Grade
-from .vocabulary import Backend
+from .vocabulary import Backend, Call, Outcome
 from .witness import checks, not_asked
 
 
@@ -123,10 +123,15 @@ def ask(session: Session, question: Question, job: Job) -> list[Check]:
         return not_asked(
             question, Finding("unsupported", "semantics", reason), backend, job.adapter
         )
-    outcome = session.run(question.call)
+    answers = _answers(session, question.call)
     promise = question.expectation.promise
-    other = session.run(promise.other) if isinstance(promise, EqualsCall) else None
-    return checks(question, outcome, other, job.grade, backend, job.adapter)
+    others = _answers(session, promise.other) if isinstance(promise, EqualsCall) else {}
+    return checks(question, answers, others, job.grade, backend, job.adapter)
+
+
+def _answers(session: Session, call: Call) -> dict[str, Outcome]:
+    """Each quantity in a call of its own, so that a refusal of one says nothing of the next."""
+    return {quantity: session.run(replace(call, want=(quantity,))) for quantity in call.want}
 
 
 def _not_put(

@@ -41,13 +41,13 @@ Json = dict[str, Any]
 
 def checks(
     question: Question,
-    outcome: Outcome,
-    other: Outcome | None,
+    answers: Mapping[str, Outcome],
+    others: Mapping[str, Outcome],
     grade: Grade,
     backend: Backend,
     adapter: AdapterFile,
 ) -> list[Check]:
-    """One check for each quantity of an answered question."""
+    """One check for each quantity of an answered question; others are of the call it equals."""
     return [
         _check(question, quantity, judge(question, quantity, outcome, other, grade),
                outcome.of(quantity), backend, adapter)

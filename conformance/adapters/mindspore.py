@@ -44,6 +44,10 @@ def open(device, mode):
     return Adapter(TARGETS[kind], int(index or 0), mode)
 
 
+class NotOffered(NotImplementedError):
+    """A quantity that this adapter cannot ask for in this mode; no refusal of the framework's."""
+
+
 class Adapter:
     def __init__(self, target, index, mode):
         # A graph that fails to compile leaves rank_0/om/analyze_fail.ir, by default where one is.
@@ -60,11 +64,10 @@ class Adapter:
         self.jitted = {}  # jit graphs of functions, which may be called again
 
     def describe(self):
-        kind = {"CPU": "CPU", "GPU": "GPU", "Ascend": "Ascend"}[self.target]
         return {
             "framework_version": self.mindspore.__version__,
-            "device_name": cpu_name() if kind == "CPU" else kind,
-            "platform_kind": kind,
+            "device_name": cpu_name() if self.target == "CPU" else self.target,
+            "platform_kind": self.target,
         }
 
     def prepare(self, call):
@@ -96,7 +99,7 @@ class Adapter:
             weights = {name: given for name, given in weights.items() if given is not None}
             loss = self.surface(surface)(**weights, **options)
             if quantity in ("grad.weight", "grad.pos_weight"):
-                raise NotImplementedError("a jit graph holds the weights of a Cell as constants")
+                raise NotOffered("a jit graph holds the weights of a Cell as constants")
             function, taken = self.quantity(quantity, loss, arguments[:2], upstream)
             return self.jit(function)(*taken)
         loss = in_a_function(self.surface(surface), surface, options)

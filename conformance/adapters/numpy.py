@@ -51,7 +51,8 @@ class Adapter:
         """Yields (quantity, dtype, array) for each quantity in call["want"], in that order.
 
         The array is in the dtype's own numpy dtype (uint16 for bfloat16), in native byte order.
-        Whatever is raised here is the framework's own refusal.
+        Whatever is raised here is the framework's own refusal, but for a NotImplementedError
+        subclass that this file defines: that means unsupported.
         """
         arguments, options, want, upstream = prepared
         for quantity in want:

@@ -52,6 +52,10 @@ def usable(device):
     return device
 
 
+class NotOffered(NotImplementedError):
+    """A quantity that this adapter cannot ask for in this mode; no refusal of the framework's."""
+
+
 class Adapter:
     def __init__(self, device, mode):
         import oneflow
@@ -117,7 +121,7 @@ class Adapter:
 
     def compiled(self, quantity, loss, arguments, upstream):
         if quantity == "hessian.logits":
-            raise NotImplementedError("an nn.Graph differentiates once, for its optimizer")
+            raise NotOffered("an nn.Graph differentiates once, for its optimizer")
         present = {name: given for name, given in arguments.items() if given is not None}
         if quantity == "forward":
             return self.call_graph(quantity, loss, present)

@@ -4,7 +4,7 @@ This tests the adapters, not the frameworks: tolerances are loose, and each argu
 element to element by far more than they allow, so that an argument swapped, ignored or rounded on
 the way shows. Where a framework is known to be wrong, DEVIATIONS says what it computes instead.
 
-BCE_INTERPRETERS names the interpreters: "torch=/path/python;paddle=/path/python". One process per
+BCE_INTERPRETERS names the interpreters: "torch=/path/python,paddle=/path/python". One process per
 framework runs all of its tasks; the tests then look at what came of them.
 """
 
@@ -453,7 +453,7 @@ def run_once(python: str, plan: Wire, folder: Path) -> tuple[list[Wire], str]:
 
 def interpreters() -> dict[str, str]:
     named = os.environ.get("BCE_INTERPRETERS", "")
-    return dict(entry.strip().split("=", 1) for entry in named.split(";") if entry.strip())
+    return dict(entry.strip().split("=", 1) for entry in named.split(",") if entry.strip())
 
 
 @pytest.fixture(scope="module", params=FRAMEWORKS)

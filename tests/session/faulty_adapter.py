@@ -114,6 +114,10 @@ def raise_(error):
     raise error
 
 
+class NotOffered(NotImplementedError):
+    pass
+
+
 HOW = {
     "SIGKILL": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "SIGSEGV": lambda: ctypes.string_at(0),
@@ -124,6 +128,7 @@ HOW = {
     "raise": lambda: raise_(ValueError("not this")),
     "KeyboardInterrupt": lambda: raise_(KeyboardInterrupt("mine")),
     "NotImplementedError": lambda: raise_(NotImplementedError("no such thing")),
+    "NotOffered": lambda: raise_(NotOffered("not in this mode")),
     "surrogate": lambda: raise_(ValueError("odd \ud800 and \udcff")),
     "ten megabytes": lambda: raise_(ValueError("é" * 5000000)),
     "unprintable": lambda: raise_(Unprintable()),

@@ -111,6 +111,16 @@ def test_what_is_raised_while_running_is_the_frameworks_refusal(
     assert shared.restarts == restarts
 
 
+@pytest.mark.parametrize("where", ["before", "between"])
+def test_what_the_adapter_itself_does_not_offer_is_unsupported(
+    shared: IsolatedSession, where: str
+) -> None:
+    call = ask(where, "NotOffered")
+    outcome = shared.run(call)
+    assert outcome.failure == Unsupported("not in this mode")
+    assert_values(outcome, call, STAGES[where][1])
+
+
 def test_a_very_long_message_is_cut_in_the_middle(shared: IsolatedSession) -> None:
     failure = shared.run(ask("before", "ten megabytes")).failure
     assert isinstance(failure, Raised)
