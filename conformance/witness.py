@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from .adapters import AdapterFile
@@ -48,11 +49,11 @@ def checks(
     adapter: AdapterFile,
 ) -> list[Check]:
     """One check for each quantity of an answered question; others are of the call it equals."""
-    return [
-        _check(question, quantity, judge(question, quantity, outcome, other, grade),
-               outcome.of(quantity), backend, adapter)
-        for quantity in question.call.want
-    ]  # fmt: skip
+    made = []
+    for quantity, outcome in answers.items():
+        finding = judge(question, quantity, outcome, others.get(quantity), grade)
+        made.append(_check(question, quantity, finding, outcome.of(quantity), backend, adapter))
+    return made
 
 
 def not_asked(
