@@ -84,7 +84,7 @@ def test_a_crash_does_not_stop_the_run(tmp_path: Path, planted: Planted) -> None
     (report,) = reports(tmp_path / "bce-reports")
     (crashed,) = [c for c in report["checks"] if c["verdict"] == "crashed"]
     assert "SIGABRT" in crashed["summary"]
-    assert len(report["checks"]) == 36 and report["summary"]["conforms"] == 35
+    assert len(report["checks"]) == 37 and report["summary"]["conforms"] == 36
 
 
 def test_a_hang_does_not_stop_the_run(tmp_path: Path, planted: Planted) -> None:
@@ -97,7 +97,7 @@ def test_a_hang_does_not_stop_the_run(tmp_path: Path, planted: Planted) -> None:
     done = run("run", "--backend", "numpy", "--adapter", adapter, "--timeout", "2", cwd=tmp_path)
     assert done.returncode == 1
     (report,) = reports(tmp_path / "bce-reports")
-    assert report["summary"] == {"conforms": 35, "timed-out": 1}
+    assert report["summary"] == {"conforms": 36, "timed-out": 1}
 
 
 @pytest.mark.parametrize(
@@ -218,7 +218,7 @@ def test_interrupted_leaves_a_valid_report(
     assert "Traceback" not in out + err
     (report,) = reports(tmp_path / "bce-reports")
     assert report["interrupted"] is True
-    assert 0 < len(report["checks"]) < 36
+    assert 0 < len(report["checks"]) < 37
     assert set(report["summary"]) == {"conforms"}
 
 
