@@ -453,7 +453,8 @@ def run_once(python: str, plan: Wire, folder: Path) -> tuple[list[Wire], str]:
 
 def interpreters() -> dict[str, str]:
     named = os.environ.get("BCE_INTERPRETERS", "")
-    return dict(entry.strip().split("=", 1) for entry in named.split(",") if entry.strip())
+    pairs = dict(entry.strip().split("=", 1) for entry in named.split(",") if entry.strip())
+    return {framework: python for framework, python in pairs.items() if Path(python).exists()}
 
 
 @pytest.fixture(scope="module", params=FRAMEWORKS)
@@ -461,7 +462,7 @@ def findings(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     framework = request.param
     python = interpreters().get(framework)
     if python is None:
-        pytest.skip(f"BCE_INTERPRETERS names no interpreter that has {framework}")
+        pytest.skip(f"BCE_INTERPRETERS names no interpreter with {framework}, or one that is not")
     return Findings(framework, python, tmp_path_factory.mktemp(framework))
 
 
