@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
@@ -115,7 +116,8 @@ def hostile(report: dict) -> dict:  # type: ignore[type-arg]
     check.update(verdict="deviates", summary=HOSTILE, note=HOSTILE)
     check["source"]["sentence"] = HOSTILE
     check["witness"]["reproduce"] = f"print('''{HOSTILE}''')\n````\nmore"
-    changed["lost_workers"] = [{"after": "x", "cause": HOSTILE}]
+    check["id"] = f"a/documented/b[reduction=`{HOSTILE}]"
+    changed["lost_workers"] = [{"after": f"`{HOSTILE}", "cause": HOSTILE}]
     kept: dict = changed  # type: ignore[type-arg]
     return kept
 
@@ -149,10 +151,12 @@ def test_markdown_shows_text_as_text(report: dict) -> None:  # type: ignore[type
             outside.append(line)
     assert fence is None
     text = "\n".join(outside)
-    assert "<script>" not in text.replace("\\<script", "")
+    spans = re.sub(r"`[^`\n]*`", "", text)
+    assert "<script" not in spans.replace("\\<script", "")
+    assert "`" not in spans.replace("\\`", "")
     assert "NOT RUN" in text
 
 
 def test_the_matrix_counts_every_check(report: dict) -> None:  # type: ignore[type-arg]
     page = summary([report], [])
-    assert f"`numpy.bce_with_logits` | {len(report['checks'])} |" in page
+    assert f"| {len(report['checks'])} | {len(report['checks'])} | 0 |" in page

@@ -11,6 +11,7 @@ from rich.console import Console
 from ..adapters import available
 from ..casefile import load_all
 from ..engine import Job, run
+from ..question import Question
 from ..report import terminal
 from ..report.document import Json, Record, Settings, document, file_name
 from ..report.junit import junit
@@ -41,7 +42,7 @@ def command(options: Namespace) -> int:
     return _run(jobs, record, options)
 
 
-def _job(target: Target, options: Namespace, questions: list) -> Job:  # type: ignore[type-arg]
+def _job(target: Target, options: Namespace, questions: list[Question]) -> Job:
     def start() -> IsolatedSession:
         return IsolatedSession(
             target.adapter.source,

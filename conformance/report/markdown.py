@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from ..check import FAILING
 from ..engine import BackendNotRun
 
 Json = dict[str, Any]
+Column = tuple[str, tuple[str, ...]]
 
 COLUMNS = (
     ("kept", ("conforms",)),
@@ -21,6 +24,54 @@ COLUMNS = (
     ("refused", ("refused",)),
 )
 """Columns of the matrix, each with the verdicts that it counts."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A surface of a release: its claims (sentences), and its checks by verdict.
+
+    A claim is broken where any of its checks fails, kept where one conforms and none fails.
+    """
+
+    release: str
+    surface: str
+    kept: int
+    broken: int
+    checks: Counter[str]
+
+    def counts(self, columns: Sequence[Column]) -> list[int]:
+        return [sum(self.checks[v] for v in verdicts) for _, verdicts in columns]
+
+
+def rows(reports: Iterable[Json]) -> list[Row]:
+    """One row a surface that was asked anything, in the adapters' order."""
+    made = []
+    for report in reports:
+        backend = report["backend"]
+        release = f"{backend['adapter']} {backend['framework_version']}"
+        if (backend["device"], backend["mode"]) != ("cpu", "eager"):
+            release += f", {backend['device']}, {backend['mode']}"
+        for surface in backend["surfaces"]:
+            checks = [c for c in report["checks"] if c["surface"] == surface]
+            if checks:
+                made.append(_row(release, surface, checks))
+    return made
+
+
+def _row(release: str, surface: str, checks: Sequence[Json]) -> Row:
+    verdicts: dict[str, set[str]] = defaultdict(set)
+    for check in checks:
+        verdicts[check["source"]["sentence"]].add(check["verdict"])
+    broken = {sentence for sentence, given in verdicts.items() if given & FAILING}
+    kept = {sentence for sentence, given in verdicts.items() if "conforms" in given} - broken
+    return Row(release, surface, len(kept), len(broken), Counter(c["verdict"] for c in checks))
+
+
+def present(made: Sequence[Row]) -> list[Column]:
+    """The columns that count anything; kept and broken always."""
+    always = ("kept", "broken")
+    return [(name, verdicts) for name, verdicts in COLUMNS
+            if name in always or any(row.checks[v] for row in made for v in verdicts)]  # fmt: skip
 
 
 def summary(reports: Sequence[Json], not_run: Sequence[BackendNotRun]) -> str:
@@ -35,41 +86,30 @@ def summary(reports: Sequence[Json], not_run: Sequence[BackendNotRun]) -> str:
 
 
 def matrix(reports: Iterable[Json]) -> list[str]:
-    """Surfaces down; claims kept, broken and undecided across."""
-    lines = [
-        "| release | surface | checks | " + " | ".join(name for name, _ in COLUMNS) + " |",
-        "|---|---|" + "---:|" * (len(COLUMNS) + 1),
-    ]
-    for report in reports:
-        backend = report["backend"]
-        release = f"{backend['adapter']} {backend['framework_version']}"
-        if (backend["device"], backend["mode"]) != ("cpu", "eager"):
-            release += f", {backend['device']}, {backend['mode']}"
-        for surface, counts in by_surface(report).items():
-            cells = [sum(counts[v] for v in verdicts) for _, verdicts in COLUMNS]
-            bold = [f"**{n}**" if name in ("broken", "crashed") and n else str(n)
-                    for (name, _), n in zip(COLUMNS, cells, strict=True)]  # fmt: skip
-            row = [_text(release), f"`{surface}`", str(counts.total()), *bold]
-            lines.append("| " + " | ".join(row) + " |")
+    """Surfaces down; claims kept and broken, then checks by verdict, across."""
+    made = rows(reports)
+    columns = present(made)
+    names = ["claims kept", "claims broken", "checks", *(name for name, _ in columns)]
+    lines = ["| release | surface | " + " | ".join(names) + " |"]
+    lines.append("|---|---|" + "---:|" * len(names))
+    for row in made:
+        counted = zip((name for name, _ in columns), row.counts(columns), strict=True)
+        cells = [str(row.kept), _alarm("broken", row.broken), str(row.checks.total())]
+        cells += [_alarm(name, count) for name, count in counted]
+        lines.append(f"| {_text(row.release)} | {_code(row.surface)} | {' | '.join(cells)} |")
     return lines
 
 
-def by_surface(report: Json) -> dict[str, Counter[str]]:
-    """Verdicts by surface, in the adapter's order."""
-    counts: dict[str, Counter[str]] = {}
-    for surface in report["backend"]["surfaces"]:
-        verdicts = [c["verdict"] for c in report["checks"] if c["surface"] == surface]
-        if verdicts:
-            counts[surface] = Counter(verdicts)
-    return counts
+def _alarm(name: str, count: int) -> str:
+    return f"**{count}**" if count and name in ("broken", "crashed") else str(count)
 
 
 def _backend(report: Json) -> list[str]:
     backend = report["backend"]
-    title = f"{backend['adapter']} {backend['framework_version']}"
-    lines = [f"## {_text(title)}", ""]
     where = f"{backend['device']} ({_text(backend['device_name'])}), {backend['mode']}"
-    lines += [
+    lines = [
+        f"## {_text(backend['adapter'])} {_text(backend['framework_version'])}",
+        "",
         f"{where}, Python {backend['python']}, numpy {backend['numpy']}, "
         f"suite {report['suite']['version']}, grade {report['suite']['grade']}.",
         "",
@@ -79,30 +119,54 @@ def _backend(report: Json) -> list[str]:
     if report["broken"]:
         lines += [f"> **The backend was lost.** {_text(report['broken'])}", ""]
     for death in report["lost_workers"]:
-        lines += [f"> **A worker died** after `{death['after']}`: {_text(death['cause'])}", ""]
-    failing = [c for c in report["checks"] if c["verdict"] in ("deviates", "crashed", "timed-out")]
-    if not failing:
-        return [*lines, "No deviation.", ""]
-    for check in failing:
-        lines += _deviation(check)
-    return lines
+        lines += [f"> **A worker died** after {_code(death['after'])}: {_text(death['cause'])}", ""]
+    failing: dict[str, list[Json]] = defaultdict(list)
+    for check in report["checks"]:
+        if check["verdict"] in FAILING:
+            failing[re.sub(r"\[.*?\]", "", check["id"])].append(check)
+    for case, variants in failing.items():
+        lines += _deviation(case, variants)
+    return [*lines, *([] if failing else ["No deviation.", ""]), *_left_open(report)]
 
 
-def _deviation(check: Json) -> list[str]:
-    source = check["source"]
+def _deviation(case: str, variants: Sequence[Json]) -> list[str]:
+    """A case that fails: its sentence, what came of each variant, and a paste for the first."""
+    first = variants[0]
+    source = first["source"]
     lines = [
-        f"### {check['verdict']}: `{check['id']}`",
+        f"### {first['verdict']}: {_code(case)}",
         "",
         f"{_text(source['document'])}: “{_text(source['sentence'])}”",
         "",
-        f"**{_text(check['summary'])}**",
-        "",
     ]
-    if check["note"]:
-        lines += [_text(check["note"]), ""]
-    code = check["witness"]["reproduce"]
+    for check in variants:
+        label = check["id"].removeprefix(case)
+        variant = "".join(re.findall(r"\[.*?\]", check["id"])) or label
+        named = f"{_code(variant)} " if variant else ""
+        lines.append(f"- {named}**{_text(check['summary'])}**")
+    lines.append("")
+    if first["note"]:
+        lines += [_text(first["note"]), ""]
+    code = first["witness"]["reproduce"]
     fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", code)), default=0))
     return [*lines, f"{fence}python", code, fence, ""]
+
+
+def _left_open(report: Json) -> list[str]:
+    """What the documents leave open, folded away: recorded, not judged."""
+    checks = [c for c in report["checks"] if c["verdict"] == "characterised"]
+    if not checks:
+        return []
+    lines = [f"<details><summary>{len(checks)} left open: recorded, not judged</summary>", ""]
+    for check in checks:
+        note = f" ({_text(check['note'])})" if check["note"] else ""
+        lines.append(f"- {_code(check['id'])}: {_text(check['summary'])}{note}")
+    return [*lines, "", "</details>", ""]
+
+
+def _code(text: str) -> str:
+    """An id as a code span; one that holds backticks or line breaks loses them."""
+    return f"`{' '.join(text.replace('`', chr(39)).split())}`"
 
 
 def _text(text: str) -> str:

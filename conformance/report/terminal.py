@@ -20,7 +20,7 @@ from ..engine import (
     Event,
     WorkerLost,
 )
-from .markdown import COLUMNS, by_surface
+from .markdown import present, rows
 
 Json = dict[str, Any]
 EVERY = 100
@@ -98,28 +98,24 @@ class Terminal:
 
 
 def matrix(reports: Sequence[Json]) -> Table:
-    """Surfaces down, verdicts across; a column without any is left out."""
-    rows = [(_release(report), surface, counts)
-            for report in reports for surface, counts in by_surface(report).items()]  # fmt: skip
-    columns = [(name, verdicts) for name, verdicts in COLUMNS
-               if any(counts[v] for _, _, counts in rows for v in verdicts)]  # fmt: skip
+    """Surfaces down; claims kept and broken, then checks by verdict, across."""
+    made = rows(reports)
+    columns = present(made)
     table = Table(box=None, pad_edge=False)
     table.add_column("release", no_wrap=True)
     table.add_column("surface", overflow="fold")
-    for name in ("checks", *(name for name, _ in columns)):
+    for name in ("claims kept", "claims broken", "checks", *(name for name, _ in columns)):
         table.add_column(name, justify="right", no_wrap=True)
-    for release, surface, counts in rows:
-        cells = [Text(str(counts.total()))]
-        for name, verdicts in columns:
-            n = sum(counts[v] for v in verdicts)
-            style = "bold red" if n and name in ("broken", "crashed") else ""
-            cells.append(Text(str(n), style=style))
-        table.add_row(Text(release), Text(surface), *cells)
+    for row in made:
+        cells = [Text(str(row.kept)), _alarm("broken", row.broken), Text(str(row.checks.total()))]
+        counted = zip(columns, row.counts(columns), strict=True)
+        cells += [_alarm(name, count) for (name, _), count in counted]
+        table.add_row(Text(row.release), Text(row.surface), *cells)
     return table
 
 
-def _release(report: Json) -> str:
-    return f"{report['backend']['adapter']} {report['backend']['framework_version']}"
+def _alarm(name: str, count: int) -> Text:
+    return Text(str(count), style="bold red" if count and name in ("broken", "crashed") else "")
 
 
 def console() -> Console:
