@@ -18,10 +18,11 @@ from .witness import checks, not_asked
 
 @dataclass(frozen=True)
 class BackendStarted:
-    """A worker has imported its framework; `total` questions follow."""
+    """A worker in `python` has imported its framework; `total` questions follow."""
 
     backend: Backend
     total: int
+    python: str
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def run_job(job: Job) -> Generator[Event, None, None]:
         yield BackendNotRun(job.adapter.name, job.python, reason)
         return
     with closing(session):
-        yield BackendStarted(session.backend, len(job.questions))
+        yield BackendStarted(session.backend, len(job.questions), job.python)
         yield from _put_questions(session, job)
 
 

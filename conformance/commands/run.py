@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from argparse import Namespace
 from contextlib import closing
 from pathlib import Path
@@ -104,13 +105,14 @@ def write(record: Record, folder: Path, junit_file: Path | None) -> dict[str, Js
 def conclude(console: Console, reports: dict[str, Json], record: Record, folder: Path) -> None:
     """The matrix, where the reports are, and how to see a deviation again."""
     console.print()
-    console.print(terminal.matrix(list(reports.values())))
+    console.print(terminal.matrix(list(reports.values()), console.width))
     console.print()
     for absent in record.not_run:
         console.print(f"NOT RUN {absent.adapter}: {absent.reason}", markup=False, soft_wrap=True)
-    for name, report in reports.items():
-        console.print(f"report: {folder / name}", markup=False, highlight=False, soft_wrap=True)
+    for (name, report), result in zip(reports.items(), record.results, strict=True):
+        lines = [f"report: {folder / name}"]
         deviating = [c["id"] for c in report["checks"] if c["verdict"] == "deviates"]
         if deviating:
-            again = f"bce-conformance replay {folder / name} '{deviating[0]}'"
-            console.print(f"  again: {again}", markup=False, highlight=False, soft_wrap=True)
+            words = ("bce-conformance", "replay", str(folder / name), deviating[0])
+            lines.append("  again: " + shlex.join([*words, "--python", result.python]))
+        console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)

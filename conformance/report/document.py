@@ -40,6 +40,7 @@ class BackendResult:
 
     backend: Backend
     total: int
+    python: str
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     checks: list[Check] = field(default_factory=list)
     lost: list[WorkerLost] = field(default_factory=list)
@@ -66,7 +67,7 @@ class Record:
 
     def take(self, event: Event) -> None:
         if isinstance(event, BackendStarted):
-            self.results.append(BackendResult(event.backend, event.total))
+            self.results.append(BackendResult(event.backend, event.total, event.python))
         elif isinstance(event, BackendNotRun):
             self.not_run.append(event)
         elif isinstance(event, Answered):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
@@ -20,7 +20,7 @@ from ..engine import (
     Event,
     WorkerLost,
 )
-from .markdown import present, rows
+from .markdown import Column, Row, present, rows
 
 Json = dict[str, Any]
 EVERY = 100
@@ -97,10 +97,30 @@ class Terminal:
         self.console.print(markup, highlight=False, soft_wrap=True)
 
 
-def matrix(reports: Sequence[Json]) -> Table:
+WIDE = 130
+"""Columns that the matrix needs; narrower terminals get two lines a surface."""
+
+
+def matrix(reports: Sequence[Json], width: int) -> RenderableType:
     """Surfaces down; claims kept and broken, then checks by verdict, across."""
     made = rows(reports)
     columns = present(made)
+    return _table(made, columns) if width >= WIDE else _lines(made, columns)
+
+
+def _lines(made: Sequence[Row], columns: Sequence[Column]) -> Text:
+    text = Text()
+    for row in made:
+        text.append(f"{row.release}  {row.surface}\n", style="bold")
+        text.append(f"    claims: {row.kept} kept, ").append_text(_alarm("broken", row.broken))
+        text.append(f" broken; {row.checks.total()} checks:")
+        for (name, _), count in zip(columns, row.counts(columns), strict=True):
+            text.append(" ").append_text(_alarm(name, count)).append(f" {name}")
+        text.append("\n")
+    return text
+
+
+def _table(made: Sequence[Row], columns: Sequence[Column]) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("release", no_wrap=True)
     table.add_column("surface", overflow="fold")

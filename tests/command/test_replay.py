@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -93,3 +94,16 @@ def test_an_unknown_id_names_its_like(
     file, _, _ = deviating
     assert main(["replay", str(file), "unreduced-formula"]) == 2
     assert "like it: numpy.bce_with_logits/documented/unreduced" in capsys.readouterr().err
+
+
+def test_the_command_that_a_run_offers_works(
+    tmp_path: Path, planted: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    adapter = planted("numpy", **WRONG)
+    folder = tmp_path / "a folder"
+    arguments = ["run", "--backend", "numpy", "--adapter", str(adapter)]
+    assert main([*arguments, "--report-dir", str(folder)]) == 1
+    (offered,) = [line for line in capsys.readouterr().out.splitlines() if "again: " in line]
+    words = shlex.split(offered.split("again: ")[1])
+    assert words[0] == "bce-conformance"
+    assert main([*words[1:], "--adapter", str(adapter)]) == 1
