@@ -80,12 +80,22 @@ def _run(jobs: list[Job], record: Record, options: Namespace) -> int:
         display.close()
         reports = write(record, options.report_dir, options.junit)
     conclude(console, reports, record, options.report_dir)
+    status, why = verdict(record, interrupted)
+    console.print(f"{why}: exit status {status}", markup=False, highlight=False)
+    return status
+
+
+def verdict(record: Record, interrupted: bool) -> tuple[int, str]:
+    """The exit status of a run, and the reason in words; the gravest one counts."""
     if interrupted:
-        console.print("interrupted; the reports hold what had finished")
-        return 130
+        return 130, "interrupted, and the reports hold what had finished"
     if record.not_run:
-        return 3
-    return 1 if any(result.failing for result in record.results) else 0
+        names = ", ".join(absent.adapter for absent in record.not_run)
+        return 3, f"{names} could not be started"
+    failing = [result.backend.adapter for result in record.results if result.failing]
+    if failing:
+        return 1, f"deviations, crashes or hangs on {', '.join(failing)}"
+    return 0, "nothing deviates"
 
 
 def write(record: Record, folder: Path, junit_file: Path | None) -> dict[str, Json]:

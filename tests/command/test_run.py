@@ -36,6 +36,7 @@ def test_conforms(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert "0 deviate" in done.stdout
+    assert done.stdout.endswith("nothing deviates: exit status 0\n")
     (report,) = reports(tmp_path / "bce-reports")
     assert set(report["summary"]) == {"conforms"}
     assert (tmp_path / "bce-reports" / "summary.md").exists()
@@ -150,6 +151,7 @@ def test_no_such_interpreter(tmp_path: Path, python: str, said: str) -> None:
     done = run("run", "--backend", f"torch={python}", "--backend", "numpy", cwd=tmp_path)
     assert done.returncode == 3
     assert "NOT RUN torch" in done.stdout and said in done.stdout
+    assert done.stdout.endswith("torch could not be started: exit status 3\n")
     assert len(reports(tmp_path / "bce-reports")) == 1, "the other backend goes on"
     assert "NOT RUN" in (tmp_path / "bce-reports" / "summary.md").read_text()
 
