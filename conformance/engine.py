@@ -98,7 +98,7 @@ def _put_questions(session: Session, job: Job) -> Generator[Event, None, None]:
     for question in job.questions:
         if broken is None:
             try:
-                answered = ask(session, question, job)
+                answered = ask(session, question, job.adapter, job.grade)
             except BackendUnavailable as error:
                 broken = str(error)
         if broken is not None:
@@ -116,18 +116,16 @@ def _deaths(session: Session, seen: int, previous: str) -> Generator[Event, None
         yield WorkerLost(previous, death.cause)
 
 
-def ask(session: Session, question: Question, job: Job) -> list[Check]:
+def ask(session: Session, question: Question, adapter: AdapterFile, grade: Grade) -> list[Check]:
     """The checks of one question. Raises BackendUnavailable where no worker can be had any more."""
     backend = session.backend
     if question.requires is not None and question.requires.lower() != backend.platform_kind.lower():
         reason = f"the claim is about {question.requires}; this run is on {backend.platform_kind}"
-        return not_asked(
-            question, Finding("unsupported", "semantics", reason), backend, job.adapter
-        )
+        return not_asked(question, Finding("unsupported", "semantics", reason), backend, adapter)
     answers = _answers(session, question.call)
     promise = question.expectation.promise
     others = _answers(session, promise.other) if isinstance(promise, EqualsCall) else {}
-    return checks(question, answers, others, job.grade, backend, job.adapter)
+    return checks(question, answers, others, grade, backend, adapter)
 
 
 def _answers(session: Session, call: Call) -> dict[str, Outcome]:

@@ -225,7 +225,7 @@ def compare(result: Array, due: Truth, grade: Grade) -> Finding:
     early &= np.sign(result.values) == np.sign(due.high)
     other_kind = found.other_kind & ~early
     if np.any(other_kind):
-        return _at(_first(other_kind), result, due, found.ulps, "semantics", "deviates")
+        return _at(_first(other_kind), result, due, grade, found.ulps, "semantics", "deviates")
     absolute = np.where(early, 0.0, found.absolute)
     strict = bool(np.all((absolute <= due.tolerance["strict"]) & ~early))
     allowed = due.tolerance[grade]
@@ -237,12 +237,12 @@ def compare(result: Array, due: Truth, grade: Grade) -> Finding:
         at = _worst(np.where(excess > due.uncertainty, absolute, 0.0), allowed)
         wrong = bool(np.any(absolute - due.uncertainty > due.formula))
         axis: Axis = "semantics" if wrong else "accuracy"
-        return replace(_at(at, result, due, found.ulps, axis, "deviates"), strict=strict)
+        return replace(_at(at, result, due, grade, found.ulps, axis, "deviates"), strict=strict)
     unsure = _unsure(due, grade)
     if np.any(unsure):
         at = _first(unsure)
-        return _at(at, result, due, found.ulps, "accuracy", "refused")
-    finding = _at(worst, result, due, found.ulps, "accuracy", "conforms")
+        return _at(at, result, due, grade, found.ulps, "accuracy", "refused")
+    finding = _at(worst, result, due, grade, found.ulps, "accuracy", "conforms")
     return replace(finding, strict=strict)
 
 
@@ -267,10 +267,16 @@ def _worst(absolute: Floats, allowed: Floats) -> tuple[int, ...]:
 
 
 def _at(
-    at: tuple[int, ...], result: Array, due: Truth, ulps: Floats, axis: Axis, verdict: Verdict
+    at: tuple[int, ...],
+    result: Array,
+    due: Truth,
+    grade: Grade,
+    ulps: Floats,
+    axis: Axis,
+    verdict: Verdict,
 ) -> Finding:
     high, low = float(due.high[at]), float(due.low[at])
-    allowed = float(due.tolerance["stable"][at])
+    allowed = float(due.tolerance[grade][at])
     error = float(ulps[at])
     where = f" at {list(at)}" if at else ""
     if verdict == "refused":

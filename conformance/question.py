@@ -5,7 +5,7 @@ Everything here can be written into a report and read back, so that a witness ca
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from .vocabulary import FORWARD, Call
 
@@ -89,7 +89,6 @@ class Question:
     source: Source
     note: str = ""
     requires: str | None = None
-    examples: int = field(default=1)
 
     @property
     def surface(self) -> str:

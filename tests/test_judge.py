@@ -182,6 +182,8 @@ class TestGrades:
         assert (found.verdict, found.strict) == ("conforms", False)
         found = verdict(self.held, array([0.0]), grade="strict")
         assert (found.verdict, found.axis) == ("deviates", "accuracy")
+        strict = float(truth(self.asked, FORWARD, "float32").tolerance["strict"][0])
+        assert found.allowed == strict and f"(tolerance {strict:.3g})" in found.summary
 
     def test_kept_tail(self) -> None:
         found = verdict(self.held, array(exact(self.asked)), grade="strict")

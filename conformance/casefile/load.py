@@ -227,8 +227,13 @@ class _Builder:
 
     def expectation(self, case: CaseSpec, spec: CallSpec, call: Call) -> Expectation:
         expect = case.expect
-        shape = None if expect.shape is None else tuple(expect.shape)
-        return Expectation(self.promise(case, spec, call), shape, expect.dtype)
+        promise = self.promise(case, spec, call)
+        if expect.shape is None:
+            return Expectation(promise, None, expect.dtype)
+        shape = tuple(expect.shape)
+        if isinstance(promise, (AgreesWithReference, HasValue, PrintedAs, EqualsCall)):
+            self.require_result_shape(promise, call, shape)
+        return Expectation(promise, shape, expect.dtype)
 
     def promise(self, case: CaseSpec, spec: CallSpec, call: Call) -> Promise:
         expect = case.expect
@@ -236,6 +241,7 @@ class _Builder:
             promised = self.call(self.changed(spec, expect.reference))
             self.require_reduction(promised)
             self.require_broadcastable(promised)
+            self.require_same_gradients(spec, call, promised)
             return AgreesWithReference(promised)
         if expect.equals is not None:
             other = self.call(self.changed(spec, expect.equals))
@@ -263,6 +269,23 @@ class _Builder:
             at: Path_ = ("cases", self.index, "expect", "reference")
             what = f"{promised.reduction!r}: say which one the document promises"
             raise self.tree.error(at, f"expected the reduction none, mean or sum, not {what}")
+
+    def require_result_shape(self, promise: Promise, call: Call, shape: tuple[int, ...]) -> None:
+        """A value is judged element by element, so a stated shape has to be the value's own."""
+        judged = promise.promised if isinstance(promise, AgreesWithReference) else call
+        due = judged.logits.shape if judged.reduction == "none" else ()
+        if shape != due:
+            at: Path_ = ("cases", self.index, "expect", "shape")
+            expected = f"expected the shape of the result, {list(due)}, not {list(shape)}"
+            raise self.tree.error(at, expected)
+
+    def require_same_gradients(self, spec: CallSpec, call: Call, promised: Call) -> None:
+        """A gradient has the shape of the argument that was given, so the promised one must too."""
+        for name in spec.gradients:
+            given, other = call.argument(name), promised.argument(name)
+            if given is None or other is None or given.shape != other.shape:
+                expected = f"expected {name} as the document promises it to have the call's shape"
+                raise self.tree.error(self.place(("gradients",)), f"{expected}, for its gradient")
 
     def require_broadcastable(self, call: Call) -> None:
         shape = call.logits.shape

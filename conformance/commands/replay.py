@@ -7,11 +7,11 @@ from argparse import Namespace
 from pathlib import Path
 
 from ..adapters import available
-from ..engine import Job, ask
+from ..engine import ask
 from ..question import Question
 from ..report.document import SCHEMA, Json, check_json
 from ..report.markdown import in_full
-from ..session import BackendUnavailable, IsolatedSession
+from ..session import BackendUnavailable
 from ..witness import question_from_json
 from . import UsageError
 from .select import targets
@@ -25,26 +25,12 @@ def command(options: Namespace) -> int:
     backend = report["backend"]
     target = targets([backend["adapter"]], options.python, available(options.adapter))[0]
     try:
-        session = IsolatedSession(
-            target.adapter.source,
-            target.adapter.name,
-            python=target.python,
-            device=backend["device"],
-            mode=backend["mode"],
-            timeout=options.timeout,
-        )
+        with target.session(backend["device"], backend["mode"], options.timeout) as session:
+            now = session.backend.framework_version
+            checks = ask(session, question, target.adapter, report["suite"]["grade"])
     except BackendUnavailable as error:
         print(f"cannot run: {error}")
         return 3
-    with session:
-        now = session.backend.framework_version
-        job = Job(target.adapter, target.python, lambda: session, [question],
-                  report["suite"]["grade"])  # fmt: skip
-        try:
-            checks = ask(session, question, job)
-        except BackendUnavailable as error:
-            print(f"cannot run: {error}")
-            return 3
     again = next(c for c in checks if c.quantity == kept["quantity"])
     print(in_full(check_json(again)))
     print()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import shlex
 from argparse import Namespace
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
 from ..adapters import available
-from ..casefile import load_all
 from ..engine import Job, run
 from ..question import Question
 from ..report import terminal
@@ -18,9 +18,8 @@ from ..report.document import Json, Record, Settings, document, file_name
 from ..report.junit import junit
 from ..report.markdown import summary
 from ..report.write import atomically, json_text
-from ..session import IsolatedSession
 from . import UsageError
-from .select import Filter, Target, parse_shard, require_known, shipped_cases, targets
+from .select import Filter, Target, load_cases, parse_shard, require_known, targets
 
 
 def command(options: Namespace) -> int:
@@ -29,8 +28,7 @@ def command(options: Namespace) -> int:
     chosen = targets(options.backend, options.python, adapters)
     require_known(options.surface, options.dtype, chosen)
     shard = parse_shard(options.shard)
-    surfaces = [surface for adapter in adapters.values() for surface in adapter.surfaces]
-    case_files = load_all([options.cases or shipped_cases()], surfaces)
+    case_files = load_cases([options.cases] if options.cases else [], adapters)
     selected = Filter(options.surface, options.dtype, shard)
     jobs = []
     for target in chosen:
@@ -44,16 +42,7 @@ def command(options: Namespace) -> int:
 
 
 def _job(target: Target, options: Namespace, questions: list[Question]) -> Job:
-    def start() -> IsolatedSession:
-        return IsolatedSession(
-            target.adapter.source,
-            target.adapter.name,
-            python=target.python,
-            device=options.device,
-            mode=options.mode,
-            timeout=options.timeout,
-        )
-
+    start = partial(target.session, options.device, options.mode, options.timeout)
     return Job(target.adapter, target.python, start, questions, options.grade)
 
 

@@ -9,9 +9,10 @@ from importlib.resources import files
 from pathlib import Path
 
 from ..adapters import AdapterFile
-from ..casefile import CaseFile
+from ..casefile import CaseFile, load_all
 from ..dtypes import CARRIERS
 from ..question import Question
+from ..session import IsolatedSession
 from . import UsageError
 
 
@@ -21,6 +22,17 @@ class Target:
 
     adapter: AdapterFile
     python: str
+
+    def session(self, device: str, mode: str, timeout: float) -> IsolatedSession:
+        """A worker in that interpreter. Raises BackendUnavailable."""
+        return IsolatedSession(
+            self.adapter.source,
+            self.adapter.name,
+            python=self.python,
+            device=device,
+            mode=mode,
+            timeout=timeout,
+        )
 
 
 def targets(
@@ -41,6 +53,15 @@ def targets(
 def shipped_cases() -> Path:
     """The folder of the case files that are installed with the suite."""
     return Path(str(files("bce_conformance") / "cases" / "documented"))
+
+
+def load_cases(paths: Sequence[Path], adapters: dict[str, AdapterFile]) -> list[CaseFile]:
+    """The case files below paths, or the shipped ones. Raises CaseFileError.
+
+    A file about a surface that none of the adapters has is an error.
+    """
+    surfaces = [surface for adapter in adapters.values() for surface in adapter.surfaces]
+    return load_all(paths or [shipped_cases()], surfaces)
 
 
 @dataclass(frozen=True)

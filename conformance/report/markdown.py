@@ -26,6 +26,10 @@ COLUMNS = (
 """Columns of the matrix, each with the verdicts that it counts."""
 
 
+VARIANT = re.compile(r"\[.*?\]")
+"""The part of a check's id that says which expansion of its case it is."""
+
+
 @dataclass(frozen=True)
 class Row:
     """A surface of a release: its claims (sentences), and its checks by verdict.
@@ -123,7 +127,7 @@ def _backend(report: Json) -> list[str]:
     failing: dict[str, list[Json]] = defaultdict(list)
     for check in report["checks"]:
         if check["verdict"] in FAILING:
-            failing[re.sub(r"\[.*?\]", "", check["id"])].append(check)
+            failing[VARIANT.sub("", check["id"])].append(check)
     for case, variants in failing.items():
         lines += _deviation(case, variants)
     return [*lines, *([] if failing else ["No deviation.", ""]), *_left_open(report)]
@@ -140,8 +144,7 @@ def _deviation(case: str, variants: Sequence[Json]) -> list[str]:
         "",
     ]
     for check in variants:
-        label = check["id"].removeprefix(case)
-        variant = "".join(re.findall(r"\[.*?\]", check["id"])) or label
+        variant = "".join(VARIANT.findall(check["id"]))
         named = f"{_code(variant)} " if variant else ""
         lines.append(f"- {named}**{_text(check['summary'])}**")
     lines.append("")

@@ -66,6 +66,11 @@ BAD = [
      "a key of a call"),
     ("expansion to a bad dtype", "    call:", "    each: {dtype: [float32, f4]}\n    call:", 6, 29,
      "a dtype"),
+    ("gradient of a weight of another shape than promised", "    expect: {reference: true}",
+     "      weight: [1, 2]\n      gradients: [weight]\n    expect: {reference: {weight: 1}}",
+     10, 18, "weight as the document promises it to have the call's shape"),
+    ("a shape that the formula has not", "{reference: true}", "{reference: true, shape: [3]}",
+     9, 38, "the shape of the result, []"),
     ("empty claim", '"a sentence"', '" "', 5, 12, "the sentence"),
     ("duplicate ids", "cases:\n", "cases:\n  - {id: first, claim: c, call: {logits: 1, target: 1}, "
      "expect: {reference: true}}\n", 5, 9, "each id once: 'first'"),
