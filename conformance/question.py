@@ -5,16 +5,34 @@ Everything here can be written into a report and read back, so that a witness ca
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .vocabulary import FORWARD, Call
 
 
 @dataclass(frozen=True)
+class But:
+    """An exception to the formula: `value` at the elements where each argument named in `where`
+    (name → value) has that value; everywhere, if it names none."""
+
+    value: float
+    where: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class AgreesWithReference:
-    """The result is what the formula gives for `promised` (usually the call itself)."""
+    """The result is what the formula gives for `promised` (usually the call itself).
+
+    optional: no document promises that the call is accepted, so a refusal is recorded only.
+    slack: how many times the tolerance the result may be off, and `but` where it is something
+    else: both say what a release is known to do instead, and are 1 and None in every other place.
+    """
 
     promised: Call
+    optional: bool = False
+    slack: float = 1.0
+    but: But | None = None
 
 
 @dataclass(frozen=True)
@@ -42,9 +60,29 @@ class Raises:
 
 @dataclass(frozen=True)
 class EqualsCall:
-    """The result agrees with that of another call, within the tolerances of both."""
+    """The result is `factor` times that of another call, within the tolerances of both.
+
+    order: flat indices into the other result, in the order of this one's elements; None: the same.
+    """
 
     other: Call
+    factor: float = 1.0
+    order: tuple[int, ...] | None = None
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Unmoved:
+    """Asked again after the calls `between`, which may fail, the call gives the same result."""
+
+    between: tuple[Call, ...]
+
+
+@dataclass(frozen=True)
+class Refuses:
+    """The formula has no meaning for the call: any refusal will do, and any result deviates."""
+
+    why: str
 
 
 @dataclass(frozen=True)
@@ -57,7 +95,17 @@ class OnlyForm:
     """Nothing is said of the value: only the shape and dtype stated are held."""
 
 
-Promise = AgreesWithReference | HasValue | PrintedAs | Raises | EqualsCall | Characterise | OnlyForm
+Promise = (
+    AgreesWithReference
+    | HasValue
+    | PrintedAs
+    | Raises
+    | EqualsCall
+    | Unmoved
+    | Refuses
+    | Characterise
+    | OnlyForm
+)
 
 
 @dataclass(frozen=True)

@@ -24,13 +24,24 @@ Option = str | bool | None
 Wire = dict[str, Any]
 
 
+LAYOUTS = ("contiguous", "strided", "transposed", "expanded", "cycled")
+"""How an argument lies in the framework's memory: strided is every second element of the last
+axis, transposed has its axes reversed in memory, expanded has stride 0 along its first axis (whose
+items are equal). cycled is contiguous there, but `Array.data` holds one period of it only."""
+
+
 @dataclass(frozen=True)
 class Array:
-    """An array as its bits: little-endian, C order, in the carrier of its dtype."""
+    """An array as its bits: little-endian, C order, in the carrier of its dtype.
+
+    layout is one of LAYOUTS. data is the whole array whatever its layout, but for a cycled one of
+    shape (n,), where it is the period, whose length divides n.
+    """
 
     dtype: str
     shape: tuple[int, ...]
     data: bytes = field(repr=False)
+    layout: str = "contiguous"
 
     @classmethod
     def rounded(cls, dtype: str, values: NDArray[np.float64]) -> Array:
@@ -41,7 +52,16 @@ class Array:
     @property
     def bits(self) -> NDArray[np.generic]:
         """The array in its carrier (uint16 for bfloat16), of shape `shape`."""
-        return np.frombuffer(self.data, dtypes.CARRIERS[self.dtype]).reshape(self.shape)
+        bits = np.frombuffer(self.data, dtypes.CARRIERS[self.dtype])
+        return np.resize(bits, self.shape) if self.layout == "cycled" else bits.reshape(self.shape)
+
+    @property
+    def period(self) -> Array:
+        """One period of a cycled array, as an array of its own; another array itself."""
+        if self.layout != "cycled":
+            return self
+        count = len(self.data) // np.dtype(dtypes.CARRIERS[self.dtype]).itemsize
+        return Array(self.dtype, (count,), self.data)
 
     @property
     def values(self) -> NDArray[np.float64]:
@@ -53,11 +73,13 @@ class Array:
         return int(np.prod(self.shape, dtype=np.int64))
 
     def wire(self) -> Wire:
-        return {"dtype": self.dtype, "shape": list(self.shape), "data": self.data}
+        kept: Wire = {"dtype": self.dtype, "shape": list(self.shape), "data": self.data}
+        return kept if self.layout == "contiguous" else {**kept, "layout": self.layout}
 
     @classmethod
     def from_wire(cls, wire: Wire) -> Array:
-        return cls(wire["dtype"], tuple(wire["shape"]), wire["data"])
+        layout = wire.get("layout", "contiguous")
+        return cls(wire["dtype"], tuple(wire["shape"]), wire["data"], layout)
 
 
 @dataclass(frozen=True)
@@ -162,11 +184,13 @@ Failure = Raised | Unsupported | Crashed | TimedOut | Faulty
 class Outcome:
     """What came of a call: the quantities that were returned, and what stopped the rest, if any.
 
-    A gradient may fail after the forward value was returned, so both can be present.
+    A gradient may fail after the forward value was returned, so both can be present. changed names
+    the arguments whose bits were not the same after the call.
     """
 
     values: Mapping[str, Array] = field(default_factory=dict)
     failure: Failure | None = None
+    changed: tuple[str, ...] = ()
 
     def of(self, quantity: str) -> Array | Failure:
         """The value of a quantity, or why there is none."""
