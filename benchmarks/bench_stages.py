@@ -15,10 +15,10 @@ from bce_conformance.adapters import available
 from bce_conformance.casefile import load_all
 from bce_conformance.commands.select import shipped_cases
 from bce_conformance.judge import compare
-from bce_conformance.measure import truth
+from bce_conformance.measure import errors, forget, truth
 from bce_conformance.reference import evaluate
 from bce_conformance.session import IsolatedSession
-from bce_conformance.vocabulary import FORWARD, Array, Call
+from bce_conformance.vocabulary import FORWARD, QUANTITIES, Array, Call
 
 
 def drawn(n: int, dtype: str = "float32") -> Call:
@@ -44,7 +44,7 @@ def test_round_trip(benchmark: Any, n: int) -> None:
     assert FORWARD in outcome.values
 
 
-@pytest.mark.parametrize("tier", ["plain", "auto", "doubled"])
+@pytest.mark.parametrize("tier", ["quick", "plain", "auto", "doubled"])
 def test_reference(benchmark: Any, tier: str) -> None:
     call = drawn(100_000)
     x, y = call.logits.values, call.target.values
@@ -62,3 +62,45 @@ def test_judge(benchmark: Any, n: int, dtype: str) -> None:
         return compare(result, truth(call, FORWARD, dtype), "stable").verdict
 
     assert benchmark(judged) == "conforms"
+
+
+def weighted(n: int, dtype: str, reduction: str) -> Call:
+    """As `drawn`, with a weight and a pos_weight for each element."""
+    call = drawn(n, dtype)
+    random = np.random.default_rng(1)
+    w, p = (Array.rounded(dtype, random.choice([0.25, 1, 3], n)) for _ in range(2))
+    return Call(call.surface, call.logits, call.target, w, p, {"reduction": reduction})
+
+
+@pytest.mark.parametrize("n", [500, 100_000])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_truth_cold(benchmark: Any, n: int, dtype: str) -> None:
+    """All six quantities of arguments never met before."""
+    call = weighted(n, dtype, "none")
+
+    def told() -> int:
+        return len([truth(call, quantity, dtype) for quantity in QUANTITIES])
+
+    assert benchmark.pedantic(told, setup=forget, rounds=20 if n < 1000 else 5) == 6
+
+
+@pytest.mark.parametrize("n", [500, 100_000])
+@pytest.mark.parametrize("reduction", ["none", "mean"])
+@pytest.mark.parametrize("quantity", [FORWARD, "grad.logits"])
+def test_truth_warm(benchmark: Any, n: int, reduction: str, quantity: str) -> None:
+    """Arguments met before, the reduction not."""
+    call = weighted(n, "float32", reduction)
+    truth(call, quantity, "float32")
+
+    def told() -> int:
+        return truth(call, quantity, "float32").high.size
+
+    assert benchmark.pedantic(told, setup=lambda: forget(truths_only=True), rounds=200) >= 1
+
+
+@pytest.mark.parametrize("n", [500, 100_000])
+def test_errors(benchmark: Any, n: int) -> None:
+    call = weighted(n, "float32", "none")
+    due = truth(call, FORWARD, "float32")
+    result = Array.rounded("float32", due.high)
+    assert not benchmark(errors, result, due).other_kind.any()

@@ -99,6 +99,14 @@ def _add_run(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--seed", type=_natural, default=0, help="of all that is generated")
     sub.add_argument("--grade", choices=GRADES, default="stable",
                      help="which tolerance fails a value")  # fmt: skip
+    sub.add_argument("--loss", metavar="FILE.py:CALLABLE",
+                     help="your own loss(input, target, *, weight, reduction, pos_weight) in the "
+                     "place of the framework's")  # fmt: skip
+    sub.add_argument("--known", type=Path, metavar="FILE",
+                     help="known deviations in place of the shipped ones; an empty file knows "
+                     "nothing")  # fmt: skip
+    sub.add_argument("--only", choices=("cases", "generated"),
+                     help="only the case files, or only what is generated")  # fmt: skip
     sub.add_argument("--cases", type=Path, metavar="DIR",
                      help="case files in place of the shipped ones")  # fmt: skip
     sub.add_argument("--shard", metavar="I/N", help="only every Nth question, from the Ith")

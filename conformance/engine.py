@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from .adapters import AdapterFile
-from .check import Check
+from .check import Check, Witness
+from .generate.plan import Plan
 from .judge import Finding
-from .question import EqualsCall, Question
+from .known import Known
+from .question import Question
 from .session import BackendUnavailable, Session
 from .tolerance import Grade
+from .trial import Trial
 from .vocabulary import Backend, Call, Outcome
-from .witness import checks, not_asked
+from .witness import checks, not_asked, question_json
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,18 @@ class Answered:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """How exact the results were: rows of the report's `accuracy` (see `accuracy.rows`).
+
+    effort: how many examples and elements were judged, and in how many seconds (they differ from
+    run to run): all of it, and the framework's own share.
+    """
+
+    rows: tuple[dict[str, Any], ...]
+    effort: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class WorkerLost:
     """A worker died between two calls, after the question `after` had been answered."""
 
@@ -58,18 +74,28 @@ class BackendFinished:
     broken: str | None = None
 
 
-Event = BackendStarted | BackendNotRun | Answered | WorkerLost | BackendFinished
+Event = BackendStarted | BackendNotRun | Answered | Measured | WorkerLost | BackendFinished
 
 
 @dataclass(frozen=True)
 class Job:
-    """One backend to run: its adapter, its interpreter, how to open a session, what to ask."""
+    """One backend to run: its adapter, its interpreter, how to open a session, what to ask.
+
+    questions are those of case files; plan is what is generated beside them, for `surfaces` (all
+    of the backend's if empty). promised: the surface is a loss of the user's own. whole: nothing
+    was filtered out, so that a known deviation which nothing asked about is stale.
+    """
 
     adapter: AdapterFile
     python: str
     open: Callable[[], Session]
     questions: Sequence[Question]
     grade: Grade = "stable"
+    plan: Plan | None = None
+    surfaces: Sequence[str] = ()
+    promised: bool = False
+    known: Sequence[Known] = ()
+    whole: bool = False
 
 
 def run(jobs: Iterable[Job]) -> Generator[Event, None, None]:
@@ -86,51 +112,132 @@ def run_job(job: Job) -> Generator[Event, None, None]:
         yield BackendNotRun(job.adapter.name, job.python, reason)
         return
     with closing(session):
-        yield BackendStarted(session.backend, len(job.questions), job.python)
-        yield from _put_questions(session, job)
+        total = len(job.questions) + (job.plan.size if job.plan else 0)
+        yield BackendStarted(session.backend, total, job.python)
+        yield from _Run(session, job).events()
 
 
-def _put_questions(session: Session, job: Job) -> Generator[Event, None, None]:
-    """Every question in turn; once no worker can be had any more, the rest are not put."""
-    broken: str | None = None
-    seen = 0
-    previous = "the start"
-    for question in job.questions:
-        if broken is None:
+class _Run:
+    """One backend's questions while they are put, those of case files first."""
+
+    def __init__(self, session: Session, job: Job) -> None:
+        self.session, self.job = session, job
+        self.known = {k.check: k for k in job.known if k.applies(session.backend)}
+        self.seen = 0
+        self.previous = "the start"
+        self.broken: str | None = None
+        self.asked: set[str] = set()
+
+    def events(self) -> Generator[Event, None, None]:
+        """Once no worker can be had any more, the rest is not put."""
+        for question in self.job.questions:
+            yield from self._answered(question.id, self._ask(question))
+        if self.job.plan is not None and self.broken is None:
+            yield from self._generated(self.job.plan)
+        if self.job.whole and self.broken is None:
+            stale = [never_asked(k) for check, k in self.known.items() if check not in self.asked]
+            yield Answered(tuple(stale))
+        self.session.close()  # a worker that died after the last question is noticed here
+        yield from self._deaths()
+        yield BackendFinished(self.session.backend, self.session.restarts, self.broken)
+
+    def _ask(self, question: Question) -> list[Check]:
+        job = self.job
+        if self.broken is None:
             try:
-                answered = ask(session, question, job.adapter, job.grade)
+                answered = ask(self.session, question, job.adapter, job.grade, self.known)
+                return [self._still(check) for check in answered]
             except BackendUnavailable as error:
-                broken = str(error)
-        if broken is not None:
-            answered = _not_put(question, broken, session.backend, job.adapter)
-        yield from _deaths(session, seen, previous)
-        seen, previous = len(session.lost), question.id
+                self.broken = str(error)
+        return _not_put(question, self.broken, self.session.backend, job.adapter)
+
+    def _generated(self, plan: Plan) -> Generator[Event, None, None]:
+        job, backend = self.job, self.session.backend
+        surfaces = tuple(job.surfaces or backend.surfaces)
+        trial = Trial(
+            self.session, job.adapter, plan, surfaces, job.grade, self.known, job.promised
+        )
+        try:
+            for title, answered in trial.checks():
+                yield from self._answered(title, [self._still(check) for check in answered])
+        except BackendUnavailable as error:
+            self.broken = str(error)
+        yield Measured(tuple(trial.tallies.rows(backend, job.adapter)), trial.effort)
+
+    def _answered(self, name: str, answered: Sequence[Check]) -> Generator[Event, None, None]:
+        yield from self._deaths()
+        self.seen, self.previous = len(self.session.lost), name
+        self.asked.update(check.id for check in answered)
         yield Answered(tuple(answered))
-    session.close()  # a worker that died after the last question is noticed here
-    yield from _deaths(session, seen, previous)
-    yield BackendFinished(session.backend, session.restarts, broken)
+
+    def _deaths(self) -> Generator[Event, None, None]:
+        for death in self.session.lost[self.seen :]:
+            yield WorkerLost(self.previous, death.cause)
+
+    def _still(self, check: Check) -> Check:
+        """A check that no longer fails although it is known to: what its pinned witness says."""
+        known = self.known.get(check.id)
+        if known is None or check.verdict not in ("conforms", "characterised", "refused"):
+            return check
+        job = self.job
+        (again,) = ask(self.session, known.witness, job.adapter, job.grade, self.known)
+        if again.verdict == "known":
+            return replace(check, verdict="known", axis=again.axis, summary=again.summary,
+                           witness=again.witness)  # fmt: skip
+        summary = f"{known.summary}. It no longer is: remove the entry or close its range"
+        return replace(check, verdict="fixed", summary=summary, witness=again.witness)
 
 
-def _deaths(session: Session, seen: int, previous: str) -> Generator[Event, None, None]:
-    for death in session.lost[seen:]:
-        yield WorkerLost(previous, death.cause)
+def never_asked(known: Known) -> Check:
+    """The check of an entry whose id no question has: misspelt, or of a check that is gone."""
+    where = f"{known.file.name}:{known.line}"
+    summary = f"{where}: {known.check} was never asked: remove the entry or mend its id"
+    call = known.witness.call
+    return Check(
+        id=known.check,
+        surface=known.witness.surface,
+        kind=known.witness.kind,
+        quantity=known.quantity,
+        dtype=call.logits.dtype,
+        reduction=call.reduction,
+        axis=known.axis,
+        verdict="fixed",
+        source=known.witness.source,
+        summary=summary,
+        witness=Witness(question_json(known.witness), known.quantity, {}, {}, ""),
+    )
 
 
-def ask(session: Session, question: Question, adapter: AdapterFile, grade: Grade) -> list[Check]:
+def ask(
+    session: Session,
+    question: Question,
+    adapter: AdapterFile,
+    grade: Grade,
+    known: Mapping[str, Known] | None = None,
+) -> list[Check]:
     """The checks of one question. Raises BackendUnavailable where no worker can be had any more."""
     backend = session.backend
     if question.requires is not None and question.requires.lower() != backend.platform_kind.lower():
         reason = f"the claim is about {question.requires}; this run is on {backend.platform_kind}"
         return not_asked(question, Finding("unsupported", "semantics", reason), backend, adapter)
-    answers = _answers(session, question.call)
-    promise = question.expectation.promise
-    others = _answers(session, promise.other) if isinstance(promise, EqualsCall) else {}
-    return checks(question, answers, others, grade, backend, adapter)
+    answers: dict[str, Outcome] = {}
+    others: dict[str, Outcome] = {}
+    for quantity in question.call.want:
+        # Each quantity in calls of its own, so that a refusal of one says nothing of the next.
+        outcomes = [session.run(call) for call in _wanting(question, quantity)]
+        first = len(question.before)
+        answers[quantity] = outcomes[first]
+        if len(outcomes) > first + 1:
+            others[quantity] = outcomes[-1]
+    return checks(question, answers, others, grade, backend, adapter, known or {})
 
 
-def _answers(session: Session, call: Call) -> dict[str, Outcome]:
-    """Each quantity in a call of its own, so that a refusal of one says nothing of the next."""
-    return {quantity: session.run(replace(call, want=(quantity,))) for quantity in call.want}
+def _wanting(question: Question, quantity: str) -> Iterator[Call]:
+    """The question's calls; what is compared wants this quantity alone."""
+    for call in question.calls:
+        compared = call is question.call or call not in question.before
+        between = getattr(question.expectation.promise, "between", ())
+        yield replace(call, want=(quantity,)) if compared and call not in between else call
 
 
 def _not_put(
@@ -142,5 +249,5 @@ def _not_put(
 
 __all__ = [
     "Answered", "BackendFinished", "BackendNotRun", "BackendStarted", "Event", "Job",
-    "WorkerLost", "ask", "run", "run_job",
+    "Measured", "WorkerLost", "ask", "never_asked", "run", "run_job",
 ]  # fmt: skip

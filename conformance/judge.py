@@ -15,25 +15,31 @@ Where the truth is not known well enough to decide, the verdict is `refused`.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import tolerance
-from .check import Axis, Verdict
+from .check import FAILING, Axis, Verdict
 from .dtypes import FLOATS
-from .measure import Truth, errors, truth
+from .measure import Errors, Truth, errors, truth
 from .question import (
     AgreesWithReference,
+    But,
     Characterise,
     EqualsCall,
     Expectation,
     HasValue,
+    LeavesArguments,
     OnlyForm,
     PrintedAs,
     Question,
     Raises,
+    Refuses,
+    Unmoved,
 )
 from .tolerance import Floats, Grade
 from .vocabulary import (
@@ -48,13 +54,25 @@ from .vocabulary import (
     Unsupported,
 )
 
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a value was held against, element by element; `result` has the shape of `due`."""
+
+    result: Array
+    due: Truth
+    found: Errors
+
 
 @dataclass(frozen=True)
 class Finding:
     """A verdict about one quantity, in words, with the numbers behind it.
 
     worst is the index of the element that decided; due and allowed are its value (high + low) and
-    tolerance, ulps its error; None where no element was compared.
+    tolerance, ulps its error; None where no element was compared. strict says whether all elements
+    are within the strict grade as well. evidence is what a tolerance report is made of.
     """
 
     verdict: Verdict
@@ -65,6 +83,7 @@ class Finding:
     allowed: float | None = None
     ulps: float | None = None
     strict: bool | None = None
+    evidence: Evidence | None = field(default=None, compare=False, repr=False)
 
 
 def judge(
@@ -72,31 +91,88 @@ def judge(
 ) -> Finding:
     """The verdict on one quantity of an answered question.
 
-    other is the outcome of the second call, for `EqualsCall`. The grade decides which of the two
-    tolerances fails a value.
+    other is the outcome of the last of several calls, for `EqualsCall` and `Unmoved`. The grade
+    decides which of the two tolerances fails a value.
     """
     result = outcome.of(quantity)
+    promise = question.expectation.promise
     failed = _not_answered(result)
     if failed is not None:
         return failed
     assert isinstance(result, (Array, Raised))
-    promise = question.expectation.promise
+    if isinstance(promise, LeavesArguments):
+        return _arguments(outcome)
     if isinstance(promise, Raises):
         return _refusal(promise, result)
+    if isinstance(promise, Refuses):
+        return _due_refusal(promise, result)
     if isinstance(promise, Characterise):
         return Finding("characterised", "semantics", _described(result))
     if isinstance(result, Raised):
-        return _unpromised_refusal(result)
+        optional = getattr(promise, "optional", isinstance(promise, Unmoved))
+        return _open_refusal(result) if optional else _unpromised_refusal(result)
+    return _value(question, quantity, result, other, grade)
+
+
+class KnownBehaviour(Protocol):
+    """What a release is known to do otherwise than is due (see `known.Known`)."""
+
+    @property
+    def summary(self) -> str: ...
+
+    @property
+    def crashes(self) -> bool: ...
+
+    @property
+    def changes(self) -> tuple[str, ...]: ...
+
+    def explained(self, question: Question) -> Question: ...
+
+
+def excused(
+    finding: Finding,
+    known: KnownBehaviour | None,
+    question: Question,
+    quantity: str,
+    outcome: Outcome,
+    other: Outcome | None,
+    grade: Grade,
+) -> Finding:
+    """The finding, or `known` where a failing one is exactly what the release is known to do."""
+    if known is None or finding.verdict not in FAILING:
+        return finding
+    promise = question.expectation.promise
+    if isinstance(promise, LeavesArguments):
+        same = bool(outcome.changed) and set(outcome.changed) <= set(known.changes)
+    elif finding.verdict == "crashed":
+        same = known.crashes
+    else:
+        instead = known.explained(question)
+        same = instead is not question
+        same = same and judge(instead, quantity, outcome, other, grade).verdict == "conforms"
+    summary = f"{known.summary}. {finding.summary}"
+    return replace(finding, verdict="known", summary=summary) if same else finding
+
+
+def _value(
+    question: Question, quantity: str, result: Array, other: Outcome | None, grade: Grade
+) -> Finding:
+    """The verdict on something that was returned."""
+    promise = question.expectation.promise
     form = _form(question, quantity, result)
     if form is not None:
         return form
     if isinstance(promise, OnlyForm):
         return Finding("conforms", "semantics", f"returned {_form_of(result)}")
+    if isinstance(promise, Unmoved):
+        same = EqualsCall(question.call)
+        return _equal(question.call, same, quantity, result, other)
     if isinstance(promise, EqualsCall):
-        return _equal(question.call, promise.other, quantity, result, other)
+        return _equal(question.call, promise, quantity, result, other)
     if isinstance(promise, (HasValue, PrintedAs)):
-        return _stated(question.call, promise, result)
-    return _formula(promise.promised, quantity, result, grade)
+        return _stated(question.call, quantity, promise, result)
+    assert isinstance(promise, AgreesWithReference)
+    return _formula(promise, quantity, result, grade)
 
 
 def _not_answered(result: Array | Failure) -> Finding | None:
@@ -162,6 +238,25 @@ def _refusal(promise: Raises, result: Array | Raised) -> Finding:
     return Finding("deviates", "semantics", summary)
 
 
+def _due_refusal(promise: Refuses, result: Array | Raised) -> Finding:
+    if isinstance(result, Raised):
+        summary = f"refused with {result.type}: {one_line(result.message)}"
+        return Finding("conforms", "semantics", summary)
+    summary = f"{promise.why}; accepted, and returned {_form_of(result)}: {shown(result)}"
+    return Finding("deviates", "semantics", summary)
+
+
+def _arguments(outcome: Outcome) -> Finding:
+    if outcome.changed:
+        changed = " and ".join(outcome.changed)
+        return Finding("deviates", "semantics", f"{changed} had other bits after the call")
+    return Finding("conforms", "semantics", "the arguments have the same bits after the call")
+
+
+def _open_refusal(result: Raised) -> Finding:
+    return Finding("characterised", "semantics", _described(result))
+
+
 def _unpromised_refusal(result: Raised) -> Finding:
     at = "" if result.during == FORWARD else f" during {result.during}"
     summary = f"documented to work; raised {result.type}{at}: {one_line(result.message)}"
@@ -190,7 +285,7 @@ def _due_form(question: Question, quantity: str) -> tuple[tuple[int, ...] | None
     if quantity != FORWARD:
         argument = call.argument(quantity.split(".")[1])
         assert argument is not None
-        return argument.shape, argument.dtype
+        return argument.shape, expectation.dtype or argument.dtype
     promised = expectation.promise
     source = promised.promised if isinstance(promised, AgreesWithReference) else call
     shape = source.logits.shape if source.reduction == "none" else ()
@@ -207,43 +302,80 @@ def _judging_dtype(call: Call, result: Array) -> str:
     return min(names, key=lambda name: FLOATS[name].precision) if names else "float64"
 
 
-def _formula(promised: Call, quantity: str, result: Array, grade: Grade) -> Finding:
+def _formula(promise: AgreesWithReference, quantity: str, result: Array, grade: Grade) -> Finding:
     """The value against the reference, on two axes."""
+    promised = promise.promised
     if result.dtype not in FLOATS:
         summary = f"a floating point result is due; returned {_form_of(result)}: {shown(result)}"
         return Finding("deviates", "semantics", summary)
     due = truth(promised, quantity, _judging_dtype(promised, result))
-    return compare(result, due, grade)
+    if promise.but is not None:
+        due = _excepted(due, promise.but, promised)
+    return compare(result, due, grade, promise.slack)
 
 
-def compare(result: Array, due: Truth, grade: Grade) -> Finding:
-    """Element by element: another kind of number, a wrong formula, too inexact, undecidable."""
+def _excepted(due: Truth, but: But, call: Call) -> Truth:
+    """The truth with a release's own value where its known exception applies."""
+    applies = np.ones(due.high.shape, dtype=bool)
+    for name, value in but.where.items():
+        argument = call.argument(name)
+        if argument is not None and argument.shape == due.high.shape:
+            applies &= argument.values == value
+        else:
+            applies[...] = False
+    high = np.where(applies, but.value, due.high)
+    return replace(due, high=high, low=np.where(applies, 0.0, due.low))
+
+
+def compare(result: Array, due: Truth, grade: Grade, slack: float = 1.0) -> Finding:
+    """Element by element: another kind of number, a wrong formula, too inexact, undecidable.
+
+    slack multiplies the tolerance.
+    """
     if result.size == 0:
         return Finding("conforms", "accuracy", "nothing to compare: no elements", strict=True)
     found = errors(result, due)
-    early = np.isinf(result.values) & due.may_overflow & np.isfinite(due.high)
-    early &= np.sign(result.values) == np.sign(due.high)
-    other_kind = found.other_kind & ~early
-    if np.any(other_kind):
-        return _at(_first(other_kind), result, due, grade, found.ulps, "semantics", "deviates")
-    absolute = np.where(early, 0.0, found.absolute)
-    strict = bool(np.all((absolute <= due.tolerance["strict"]) & ~early))
-    allowed = due.tolerance[grade]
-    excess = absolute - allowed
+    evidence = Evidence(result, due, found)
+    allowed = due.tolerance[grade] if slack == 1.0 else slack * due.tolerance[grade]
+    absolute = found.absolute
+    early = np.zeros(absolute.shape, dtype=bool)
+    if np.any(found.other_kind):
+        early = np.isinf(result.values) & due.may_overflow & np.isfinite(due.high)
+        early &= np.sign(result.values) == np.sign(due.high)
+        other_kind = found.other_kind & ~early
+        if np.any(other_kind):
+            at = _first(other_kind)
+            return _at(at, evidence, allowed, "semantics", "deviates")
+        absolute = np.where(early, 0.0, absolute)
+    within = (absolute <= due.tolerance["strict"]) | (absolute == 0)  # an infinity has no tolerance
+    strict = bool(np.all(within & ~early))
+    with np.errstate(invalid="ignore"):
+        fails = absolute - allowed > due.uncertainty
     if grade == "strict":
-        excess = np.where(early, np.inf, excess)
-    worst = _worst(absolute, allowed)
-    if np.any(excess > due.uncertainty):
-        at = _worst(np.where(excess > due.uncertainty, absolute, 0.0), allowed)
+        fails = fails | early
+    if np.any(fails):
+        at = _worst(np.where(fails, absolute, 0.0), allowed)
         wrong = bool(np.any(absolute - due.uncertainty > due.formula))
         axis: Axis = "semantics" if wrong else "accuracy"
-        return replace(_at(at, result, due, grade, found.ulps, axis, "deviates"), strict=strict)
+        return replace(_at(at, evidence, allowed, axis, "deviates"), strict=strict)
     unsure = _unsure(due, grade)
     if np.any(unsure):
-        at = _first(unsure)
-        return _at(at, result, due, grade, found.ulps, "accuracy", "refused")
-    finding = _at(worst, result, due, grade, found.ulps, "accuracy", "conforms")
-    return replace(finding, strict=strict)
+        return _at(_first(unsure), evidence, allowed, "accuracy", "refused")
+    finding = _at(_worst(absolute, allowed), evidence, allowed, "accuracy", "conforms")
+    if strict:
+        return replace(finding, strict=True)
+    return replace(finding, strict=False, summary=_beyond_strict(finding, evidence, early))
+
+
+def _beyond_strict(finding: Finding, evidence: Evidence, early: Mask) -> str:
+    """What the strict grade has against a value that the stable grade lets pass."""
+    due, values = evidence.due, evidence.result.values
+    beyond = (evidence.found.absolute > due.tolerance["strict"]) | early
+    at = _worst(np.where(beyond, evidence.found.absolute, 0.0), due.tolerance["strict"])
+    at = _first(early) if np.any(early) else at
+    where = f" at {list(at)}" if at else ""
+    told = f"{float(values[at]):.9g} where {float(due.high[at]):.9g} is due{where}"
+    return f"{finding.summary}; beyond the strict grade: {told}"
 
 
 def _unsure(due: Truth, grade: Grade) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
@@ -251,6 +383,8 @@ def _unsure(due: Truth, grade: Grade) -> np.ndarray[tuple[int, ...], np.dtype[np
     finite = np.isfinite(due.high)
     ulp = FLOATS[due.dtype].ulp(np.where(finite, due.high, 0.0))
     bearable = tolerance.REFERENCE_SHARE * np.maximum(ulp, due.tolerance[grade])
+    # float64's own subnormals: no reference is finer than their grid, and `compare` adds it.
+    bearable = np.maximum(bearable, 4 * FLOATS["float64"].smallest_subnormal)
     return np.asarray(finite & (due.uncertainty > bearable))
 
 
@@ -267,17 +401,12 @@ def _worst(absolute: Floats, allowed: Floats) -> tuple[int, ...]:
 
 
 def _at(
-    at: tuple[int, ...],
-    result: Array,
-    due: Truth,
-    grade: Grade,
-    ulps: Floats,
-    axis: Axis,
-    verdict: Verdict,
+    at: tuple[int, ...], evidence: Evidence, allowances: Floats, axis: Axis, verdict: Verdict
 ) -> Finding:
+    due, result = evidence.due, evidence.result
     high, low = float(due.high[at]), float(due.low[at])
-    allowed = float(due.tolerance[grade][at])
-    error = float(ulps[at])
+    allowed = float(allowances[at])
+    error = float(evidence.found.ulps[at])
     where = f" at {list(at)}" if at else ""
     if verdict == "refused":
         summary = (
@@ -287,18 +416,17 @@ def _at(
     elif verdict == "conforms":
         summary = f"agrees with the formula: at most {error:.3g} ulp off{where}"
     else:
-        off = f"{error:.3g} ulp off" if np.isfinite(error) else "not that kind of number"
-        summary = (
-            f"{high:.17g} is due{where}; got {float(result.values[at]):.17g}, {off} "
-            f"(tolerance {allowed:.3g})"
-        )
+        comparable = np.isfinite(error)
+        off = f"{error:.3g} ulp off (tolerance {allowed:.3g})"
+        off = off if comparable else "not that kind of number"
+        summary = f"{high:.17g} is due{where}; got {float(result.values[at]):.17g}, {off}"
     ulps_off = error if np.isfinite(error) else None
-    return Finding(verdict, axis, summary, at, (high, low), allowed, ulps_off)
+    return Finding(verdict, axis, summary, at, (high, low), allowed, ulps_off, evidence=evidence)
 
 
-def _stated(call: Call, promise: HasValue | PrintedAs, result: Array) -> Finding:
+def _stated(call: Call, quantity: str, promise: HasValue | PrintedAs, result: Array) -> Finding:
     """A value or printed example of the document, within half a digit and the tolerance."""
-    due = truth(call, FORWARD, _judging_dtype(call, result))
+    due = truth(call, quantity, _judging_dtype(call, result))
     if isinstance(promise, PrintedAs):
         numbers = np.array([float(text) for text in promise.texts])
         half = np.array([float(_half_digit(text)) for text in promise.texts])
@@ -331,31 +459,43 @@ def _half_digit(text: str) -> Decimal:
 
 
 def _equal(
-    call: Call, other_call: Call, quantity: str, result: Array, other: Outcome | None
+    call: Call, promise: EqualsCall, quantity: str, result: Array, other: Outcome | None
 ) -> Finding:
-    """Two calls that the document says are the same."""
+    """Two calls of which one must give a known multiple of the other."""
     assert other is not None
     second = other.of(quantity)
     failed = _not_answered(second)
     if failed is not None:
         return failed
     if isinstance(second, Raised):
-        return _unpromised_refusal(second)
+        return _open_refusal(second) if promise.optional else _unpromised_refusal(second)
     assert isinstance(second, Array)
-    if second.shape != result.shape:
+    if promise.order is None and second.shape != result.shape:
         forms = f"{_form_of(result)} against {_form_of(second)}"
         return Finding("deviates", "semantics", f"two equal calls returned {forms}")
-    room = (
-        truth(call, quantity, _judging_dtype(call, result)).tolerance["stable"]
-        + truth(other_call, quantity, _judging_dtype(other_call, second)).tolerance["stable"]
-    )
+    room = truth(call, quantity, _judging_dtype(call, result)).tolerance["stable"]
+    allowed = truth(promise.other, quantity, _judging_dtype(promise.other, second))
+    room = room + abs(promise.factor) * _ordered(allowed.tolerance["stable"], promise, result)
+    expected = promise.factor * _ordered(second.values, promise, result)
     with np.errstate(all="ignore"):
-        off = np.abs(result.values - second.values)
-    same = (np.isnan(result.values) & np.isnan(second.values)) | (result.values == second.values)
+        off = np.abs(result.values - expected)
+    same = (np.isnan(result.values) & np.isnan(expected)) | (result.values == expected)
     fails = ~same & ~(off <= room)
     if not np.any(fails):
         return Finding("conforms", "semantics", f"both calls agree: {shown(result)}")
     at = _first(fails)
-    summary = f"two calls documented as equal give {shown(result)} and {shown(second)}"
-    due = (float(second.values[at]), 0.0)
+    times = "" if promise.factor == 1.0 else f"{promise.factor:g} times "
+    where = f" at {list(at)}" if at else ""
+    summary = (
+        f"{times}the other call gives {float(expected[at]):.17g}{where}; "
+        f"got {float(result.values[at]):.17g} (tolerance {float(room[at]):.3g})"
+    )
+    due = (float(expected[at]), 0.0)
     return Finding("deviates", "semantics", summary, at, due, float(room[at]))
+
+
+def _ordered(values: Floats, promise: EqualsCall, result: Array) -> Floats:
+    """The other call's elements in the order and shape of this one's."""
+    if promise.order is None:
+        return values
+    return values.reshape(-1)[list(promise.order)].reshape(result.shape)

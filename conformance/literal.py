@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import dtypes
-from .vocabulary import Array, Wire
+from .vocabulary import LAYOUTS, Array, Wire
 
 MOST_VALUES = 256
 """Beyond this many elements a report keeps the bits of an array, and not its decimals beside."""
@@ -20,6 +20,9 @@ def literal(wire: Wire) -> str:
     Rows that repeat are written as a product, so that `[[1.5] * 64] * 10` stays one line.
     """
     array = Array.from_wire(wire)
+    if array.layout == "cycled":
+        period = array.period
+        return f"{_nested(period, period.values)} * {array.size // period.size}"
     return _nested(array, array.values)
 
 
@@ -52,7 +55,7 @@ def number(dtype: str, value: float) -> str:
 
 def to_json(array: Array) -> dict[str, Any]:
     """dtype, shape, the bits of each element in hexadecimal, and (if few) the decimals."""
-    words = array.bits.reshape(-1)
+    words = array.period.bits.reshape(-1)
     width = 2 * words.dtype.itemsize
     unsigned = words.view(f"<u{words.dtype.itemsize}")
     kept: dict[str, Any] = {
@@ -60,6 +63,8 @@ def to_json(array: Array) -> dict[str, Any]:
         "shape": list(array.shape),
         "bits": " ".join(f"{int(word):0{width}x}" for word in unsigned),
     }
+    if array.layout != "contiguous":
+        kept["layout"] = array.layout
     if array.size <= MOST_VALUES:
         kept["values"] = " ".join(repr(float(value)) for value in array.values.ravel())
     return kept
@@ -70,7 +75,10 @@ def from_json(kept: dict[str, Any]) -> Array:
     carrier = np.dtype(dtypes.CARRIERS[kept["dtype"]])
     words = [int(word, 16) for word in str(kept["bits"]).split()]
     shape = tuple(int(n) for n in kept["shape"])
-    if len(words) != math.prod(shape):
-        raise ValueError(f"{len(words)} elements for shape {list(shape)}")
+    layout = str(kept.get("layout", "contiguous"))
+    size = math.prod(shape)
+    whole = size % len(words) == 0 if layout == "cycled" and words else len(words) == size
+    if not whole or layout not in LAYOUTS:
+        raise ValueError(f"{len(words)} elements for shape {list(shape)}, {layout}")
     data = np.array(words, dtype=f"<u{carrier.itemsize}").tobytes()
-    return Array(kept["dtype"], shape, data)
+    return Array(kept["dtype"], shape, data, layout)

@@ -94,6 +94,13 @@ class Characterise:
 class OnlyForm:
     """Nothing is said of the value: only the shape and dtype stated are held."""
 
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class LeavesArguments:
+    """Whatever comes of the call, its arguments have the same bits afterwards."""
+
 
 Promise = (
     AgreesWithReference
@@ -105,6 +112,7 @@ Promise = (
     | Refuses
     | Characterise
     | OnlyForm
+    | LeavesArguments
 )
 
 
@@ -127,7 +135,8 @@ class Source:
 class Question:
     """One question to a backend; each quantity of its call becomes one check.
 
-    requires names a platform (GPU, Ascend, …) without which the claim cannot be tested.
+    requires names a platform (GPU, Ascend, …) without which the claim cannot be tested. before
+    holds calls that are made first, in the same process: what is due does not depend on them.
     """
 
     id: str
@@ -137,10 +146,21 @@ class Question:
     source: Source
     note: str = ""
     requires: str | None = None
+    before: tuple[Call, ...] = ()
 
     @property
     def surface(self) -> str:
         return self.call.surface
+
+    @property
+    def calls(self) -> tuple[Call, ...]:
+        """What has to be run, in this order; what the call is compared with comes last."""
+        promise = self.expectation.promise
+        if isinstance(promise, EqualsCall):
+            return *self.before, self.call, promise.other
+        if isinstance(promise, Unmoved):
+            return *self.before, self.call, *promise.between, self.call
+        return *self.before, self.call
 
     def check_id(self, quantity: str) -> str:
         return self.id if quantity == FORWARD else f"{self.id}:{quantity}"

@@ -1,9 +1,10 @@
 """The one table of tolerances, and the few rules that apply it.
 
-    tolerance = k·u·S + η          (one element)
+    tolerance = k·u·S·a + η·(1 + P·max(1, a))          (one element)
 
-u = 2^-p is the unit roundoff of the dtype, η its smallest subnormal, k the cell of the table and
-S the size of what the computation handles. Two grades differ in S:
+u = 2^-p is the unit roundoff of the dtype, η its smallest subnormal, k the cell of the table, S
+the size of what the computation handles, a the size of what arrives at a gradient (upstream, over
+n for a mean) and P what may be multiplied after an underflow (`pending`). Two grades differ in S:
 
   stable  what the documented formulas can deliver in this precision. max(x,0) − x·y + log1p(…)
           handles numbers as large as |x|, so an error of u·|x| is within its rights.
@@ -17,13 +18,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .dtypes import FLOATS
-from .reference import sigmoid, softplus
 
 Grade = Literal["stable", "strict"]
 GRADES: tuple[Grade, ...] = ("stable", "strict")
@@ -31,7 +32,11 @@ Floats = NDArray[np.float64]
 
 # k, by dtype. Over 1.2 million logits (tails, targets of −1 to 1, pos_weight 0.01 to 100) seven
 # differently written correct torch losses needed at most 3.6 in float16, bfloat16 and float32 and
-# 5.7 in float64 under the stable grade; k leaves a margin over that, and no more.
+# 5.7 in float64 under the stable grade; k leaves a margin over that, and no more. Nine ways of
+# writing the loss, differentiated by torch (once and twice), and five orders of multiplying each
+# gradient by hand, over logits, weights, pos_weights and upstream gradients of every exponent and
+# targets of −100 to 100 and down to the subnormals, needed at most 3.1 in any dtype and quantity
+# (torch's second derivative of logaddexp apart, which is NaN beyond |x| of about 85).
 K_FORWARD = {"float16": 4.0, "bfloat16": 4.0, "float32": 8.0, "float64": 8.0}
 K_GRADIENT = {"float16": 4.0, "bfloat16": 4.0, "float32": 8.0, "float64": 10.0}
 
@@ -45,6 +50,10 @@ or of the tolerance where that is larger. Of the ulp alone would be too strict: 
 is 5e-435, float64 can only say 0 with an uncertainty of two subnormals, and no verdict under
 the stable grade depends on them. (Four documented float64 checks of torch were refused so.)"""
 
+REFERENCE_RELATIVE = REFERENCE_SHARE / 4
+"""What is asked of the reference for each element, in unit roundoffs: an ulp is at least one of
+them, and the rest is room for sums."""
+
 ACCUMULATOR = {"float16": "float32", "bfloat16": "float32", "float32": "float32",
                "float64": "float64"}  # fmt: skip
 """The precision in which a sum over elements of a dtype is due to be carried."""
@@ -52,63 +61,146 @@ ACCUMULATOR = {"float16": "float32", "bfloat16": "float32", "float32": "float32"
 
 @dataclass(frozen=True)
 class Elements:
-    """The arguments of a loss as real numbers, broadcast against each other."""
+    """The arguments of a loss as real numbers that broadcast against each other, x of full shape.
+
+    What several sizes are made of is computed once, when first asked for. u is the unit roundoff
+    of the dtype: sizes are multiplied by it first, so that they overflow in float64 no earlier
+    than the tolerance that is made of them.
+    """
 
     x: Floats
     y: Floats
     w: Floats
     p: Floats
+    u: float = 1.0
+
+    @cached_property
+    def uw(self) -> Floats:
+        return self.u * abs(self.w)
+
+    @cached_property
+    def reach(self) -> Floats:
+        return 1 + abs(self.x)
+
+    @cached_property
+    def positive(self) -> Floats:
+        return abs(self.p * self.y)
+
+    @cached_property
+    def negative(self) -> Floats:
+        return abs(1 - self.y)
+
+    @cached_property
+    def coefficients(self) -> Floats:
+        return 1 + abs(self.y) + self.positive
+
+    @cached_property
+    def excess(self) -> Floats:
+        """The largest of 1, |y| and |1 − y|."""
+        return np.maximum(1, np.maximum(abs(self.y), self.negative))
+
+    @cached_property
+    def intermediate(self) -> Floats:
+        weighting = np.maximum(self.positive, abs(1 + (self.p - 1) * self.y))
+        largest = np.maximum(self.excess, weighting)
+        return np.asarray(np.maximum(1, abs(self.w)) * largest * self.reach)
+
+    @cached_property
+    def _decay(self) -> Floats:
+        return np.asarray(np.exp(-abs(self.x)))
+
+    @cached_property
+    def below(self) -> Floats:
+        """softplus(−x)."""
+        return np.maximum(-self.x, 0) + np.log1p(self._decay)
+
+    @cached_property
+    def above(self) -> Floats:
+        """softplus(x)."""
+        return np.maximum(self.x, 0) + np.log1p(self._decay)
+
+    @cached_property
+    def rising(self) -> Floats:
+        """sigmoid(x)."""
+        return np.where(self.x >= 0, 1, self._decay) / (1 + self._decay)
+
+    @cached_property
+    def falling(self) -> Floats:
+        """sigmoid(−x)."""
+        return np.where(self.x >= 0, self._decay, 1) / (1 + self._decay)
 
 
 SIZES: dict[str, dict[Grade, Callable[[Elements], Floats]]] = {
     "forward": {
-        "stable": lambda e: abs(e.w) * (1 + abs(e.y) + abs(e.p * e.y)) * (1 + abs(e.x)),
-        "strict": lambda e: abs(e.w) * _terms(e),
+        "stable": lambda e: e.uw * e.coefficients * e.reach,
+        "strict": lambda e: _terms(e, e.uw),
     },
     "grad.logits": {
-        "stable": lambda e: abs(e.w) * (1 + abs(e.y) + abs(e.p * e.y)),
-        "strict": lambda e: (
-            abs(e.w) * (abs(1 - e.y) * sigmoid(e.x) + abs(e.p * e.y) * sigmoid(-e.x))
-        ),
+        "stable": lambda e: e.uw * e.coefficients,
+        "strict": lambda e: e.uw * e.negative * e.rising + e.uw * e.positive * e.falling,
     },
     "grad.target": {
-        "stable": lambda e: abs(e.w) * (1 + abs(e.p)) * (1 + abs(e.x)),
-        "strict": lambda e: abs(e.w) * (abs(e.p) * softplus(-e.x) + softplus(e.x)),
+        "stable": lambda e: e.uw * (1 + abs(e.p)) * e.reach,
+        "strict": lambda e: e.uw * abs(e.p) * e.below + e.uw * e.above,
     },
     "grad.weight": {
-        "stable": lambda e: (1 + abs(e.y) + abs(e.p * e.y)) * (1 + abs(e.x)),
-        "strict": lambda e: _terms(e),
+        "stable": lambda e: e.u * e.coefficients * e.reach,
+        "strict": lambda e: _terms(e, e.u),
     },
     "grad.pos_weight": {
-        "stable": lambda e: abs(e.w * e.y) * (1 + abs(e.x)),
-        "strict": lambda e: abs(e.w * e.y) * softplus(-e.x),
+        "stable": lambda e: e.uw * abs(e.y) * e.reach,
+        "strict": lambda e: e.uw * abs(e.y) * e.below,
     },
     "hessian.logits": {
-        "stable": lambda e: abs(e.w) * (1 + abs(e.y) + abs(e.p * e.y)),
-        "strict": lambda e: (
-            abs(e.w) * (abs(1 - e.y) + abs(e.p * e.y)) * sigmoid(e.x) * sigmoid(-e.x)
-        ),
+        "stable": lambda e: e.uw * e.coefficients,
+        "strict": lambda e: e.uw * (e.negative + e.positive) * e.rising * e.falling,
     },
 }
-"""S by quantity and grade, per element of the unreduced loss."""
+"""u·S by quantity and grade, per element of the unreduced loss."""
 
 
-def _terms(e: Elements) -> Floats:
-    return abs(e.p * e.y) * softplus(-e.x) + abs(1 - e.y) * softplus(e.x)
+def _terms(e: Elements, factor: Floats | float) -> Floats:
+    return factor * e.positive * e.below + factor * e.negative * e.above
 
 
-def largest_intermediate(e: Elements) -> Floats:
+def largest_intermediate(quantity: str, e: Elements) -> Floats:
     """The largest number that a documented formula may pass through on its way, per element.
 
     Where it exceeds the largest finite number, an infinity of the right sign passes the stable
     grade although the value is representable: in float16, pos_weight 30000 times |x| = 60
     overflows before a weight of 0.001 brings it back. It is the largest product, not their sum S,
-    and leaves a small weight out, so that it excuses what must overflow and little else.
+    and leaves a small weight out, so that it excuses what must overflow and little else. What
+    arrives at a gradient (`Truth` multiplies by it where it exceeds 1) comes on top: an upstream
+    of 30000 times a weight of 10 overflows before sigmoid(x) = 0.001 brings it back.
     """
     with np.errstate(all="ignore"):
-        factors = (abs(e.y), abs(1 - e.y), abs(e.p * e.y), abs(1 + (e.p - 1) * e.y))
-        largest = np.maximum.reduce([np.ones_like(e.x), *factors])
-        return np.asarray(np.maximum(1, abs(e.w)) * largest * (1 + abs(e.x)))
+        if quantity != "grad.target":
+            return e.intermediate
+        # p·sp(−x) has no target in it
+        return np.maximum(e.intermediate, np.maximum(1, abs(e.w)) * abs(e.p) * e.reach)
+
+
+def pending(quantity: str, e: Elements) -> Floats:
+    """The largest factor that may still follow a product that underflows on the way, per element.
+
+    An element of a gradient is a product of what arrives, w, p, y or 1 − y, and a function of x,
+    and its factors may be multiplied in any order: autograd begins with what arrives, and 1/n is
+    itself subnormal in float16 from n = 2^14 on. A product below the smallest normal number is
+    off by up to η/2, and so is the result, times the product of the factors that are still to
+    come: at most the product of those that exceed 1. (Of S alone would be too little: it holds a
+    small w or y although these were multiplied in before the underflow: η·(1 + S + a) accuses
+    four of the fifteen float16 gradients of `test_underflow_on_the_way_…`, this none.)
+    """
+    sigmoidal = quantity in ("grad.logits", "hessian.logits")
+    with np.errstate(all="ignore"):
+        factors = np.ones_like(e.x) if sigmoidal else e.reach
+        if quantity != "grad.weight":
+            factors = factors * np.maximum(1, abs(e.w))
+        if quantity != "grad.pos_weight":
+            factors = factors * np.maximum(1, abs(e.p))
+        if quantity != "grad.target":
+            factors = factors * e.excess
+        return np.asarray(factors)
 
 
 def k(quantity: str, dtype: str) -> float:
@@ -117,15 +209,9 @@ def k(quantity: str, dtype: str) -> float:
 
 
 def size(quantity: str, grade: Grade, elements: Elements) -> Floats:
-    """S, of the broadcast shape; infinite where an argument is."""
+    """u·S, of the broadcast shape; infinite where an argument is, or where it overflows."""
     with np.errstate(all="ignore"):
         return np.asarray(SIZES[quantity][grade](elements))
-
-
-def element(quantity: str, dtype: str, scale: Floats) -> Floats:
-    """k·u·S + η for S = `scale`."""
-    form = FLOATS[dtype]
-    return k(quantity, dtype) * form.unit_roundoff * scale + form.smallest_subnormal
 
 
 def summation(dtype: str, n: int) -> float:

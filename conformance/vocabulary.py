@@ -5,6 +5,7 @@ Plain frozen data; nothing here knows a framework, a tolerance or an output form
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -70,7 +71,7 @@ class Array:
 
     @property
     def size(self) -> int:
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)
 
     def wire(self) -> Wire:
         kept: Wire = {"dtype": self.dtype, "shape": list(self.shape), "data": self.data}

@@ -8,7 +8,7 @@ from typing import Any
 
 from .adapters import AdapterFile
 from .check import Check, Witness
-from .judge import Finding, judge, one_line
+from .judge import Finding, KnownBehaviour, excused, judge, one_line
 from .literal import from_json, literal, to_json
 from .question import (
     AgreesWithReference,
@@ -16,12 +16,15 @@ from .question import (
     EqualsCall,
     Expectation,
     HasValue,
+    LeavesArguments,
     OnlyForm,
     PrintedAs,
     Promise,
     Question,
     Raises,
+    Refuses,
     Source,
+    Unmoved,
 )
 from .tolerance import Grade
 from .vocabulary import (
@@ -47,12 +50,19 @@ def checks(
     grade: Grade,
     backend: Backend,
     adapter: AdapterFile,
+    known: Mapping[str, KnownBehaviour],
 ) -> list[Check]:
-    """One check for each quantity of an answered question; others are of the call it equals."""
+    """One check for each quantity of an answered question; others are of the call it equals.
+
+    known is what the release is known to do otherwise, by check id.
+    """
     made = []
     for quantity, outcome in answers.items():
-        finding = judge(question, quantity, outcome, others.get(quantity), grade)
-        made.append(_check(question, quantity, finding, outcome.of(quantity), backend, adapter))
+        other = others.get(quantity)
+        finding = judge(question, quantity, outcome, other, grade)
+        excuse = known.get(question.check_id(quantity))
+        finding = excused(finding, excuse, question, quantity, outcome, other, grade)
+        made.append(check_of(question, quantity, finding, outcome.of(quantity), backend, adapter))
     return made
 
 
@@ -62,17 +72,19 @@ def not_asked(
     """The checks of a question that was not put to the backend, and why."""
     nothing = Unsupported(finding.summary)
     wanted = question.call.want
-    return [_check(question, q, finding, nothing, backend, adapter) for q in wanted]
+    return [check_of(question, q, finding, nothing, backend, adapter) for q in wanted]
 
 
-def _check(
+def check_of(
     question: Question,
     quantity: str,
     finding: Finding,
     result: Array | Failure,
     backend: Backend,
     adapter: AdapterFile,
+    examples: int = 1,
 ) -> Check:
+    """A finding with its witness; examples: how many questions it was made from."""
     return Check(
         id=question.check_id(quantity),
         surface=question.surface,
@@ -93,17 +105,16 @@ def _check(
         ),
         note=question.note,
         strict=finding.strict,
+        examples=examples,
     )
 
 
 def reproduction(question: Question, backend: Backend, adapter: AdapterFile) -> str:
-    """Plain framework code for the call, and for the other one where two are compared."""
-    calls = [question.call]
-    promise = question.expectation.promise
-    if isinstance(promise, EqualsCall):
-        calls.append(promise.other)
+    """Plain framework code for the call, and for those that it is compared with."""
     where = {"device": backend.device, "mode": backend.mode}
-    sources = [adapter.reproduction({**call.wire(), **where}, literal).strip() for call in calls]
+    sources = [
+        adapter.reproduction({**call.wire(), **where}, literal).strip() for call in question.calls
+    ]
     return "\n\n".join(sources)
 
 
@@ -130,9 +141,13 @@ def _words(promise: Promise) -> str:
         return f"prints {', '.join(promise.texts)}"
     if isinstance(promise, HasValue):
         return f"is {', '.join(f'{v:.17g}' for v in promise.values)}"
+    if isinstance(promise, Refuses):
+        return f"is refused: {promise.why}"
     return {
         AgreesWithReference: "agrees with the formula",
         EqualsCall: "equals the other call",
+        Unmoved: "is the same when asked again",
+        LeavesArguments: "leaves its arguments as they were",
         Characterise: "left open; recorded",
         OnlyForm: "has the shape and dtype stated",
     }[type(promise)]
@@ -196,13 +211,15 @@ def question_json(question: Question) -> Json:
         "source": {"document": question.source.document, "sentence": question.source.sentence},
         "note": question.note,
         "requires": question.requires,
+        **({"before": [call_json(call) for call in question.before]} if question.before else {}),
     }
 
 
 def _promise_json(promise: Promise, call: Call) -> Json:
     if isinstance(promise, AgreesWithReference):
         same = promise.promised == call
-        return {"reference": True if same else call_json(promise.promised)}
+        optional = {"optional": True} if promise.optional else {}
+        return {"reference": True if same else call_json(promise.promised), **optional}
     if isinstance(promise, HasValue):
         values = [_number(value) for value in promise.values]
         return {"value": {"shape": list(promise.shape), "values": values}}
@@ -211,8 +228,20 @@ def _promise_json(promise: Promise, call: Call) -> Json:
     if isinstance(promise, Raises):
         return {"raises": list(promise.types)}
     if isinstance(promise, EqualsCall):
-        return {"equals": call_json(promise.other)}
-    return {"characterise": True} if isinstance(promise, Characterise) else {}
+        order = None if promise.order is None else list(promise.order)
+        return {
+            "equals": call_json(promise.other),
+            "factor": promise.factor,
+            "order": order,
+            "optional": promise.optional,
+        }
+    if isinstance(promise, Unmoved):
+        return {"unmoved": [call_json(between) for between in promise.between]}
+    if isinstance(promise, Refuses):
+        return {"refuses": promise.why}
+    if isinstance(promise, OnlyForm):
+        return {"form": True, "optional": promise.optional}
+    return {"characterise" if isinstance(promise, Characterise) else "leaves_arguments": True}
 
 
 def question_from_json(kept: Json) -> Question:
@@ -232,13 +261,16 @@ def question_from_json(kept: Json) -> Question:
         source=Source(kept["source"]["document"], kept["source"]["sentence"]),
         note=kept["note"],
         requires=kept["requires"],
+        before=tuple(call_from_json(call) for call in kept.get("before", ())),
     )
 
 
 def _promise_from_json(expect: Json, call: Call) -> Promise:
+    optional = bool(expect.get("optional", False))
     if "reference" in expect:
         promised = expect["reference"]
-        return AgreesWithReference(call if promised is True else call_from_json(promised))
+        promised = call if promised is True else call_from_json(promised)
+        return AgreesWithReference(promised, optional=optional)
     if "value" in expect:
         values = tuple(float(value) for value in expect["value"]["values"])
         return HasValue(tuple(expect["value"]["shape"]), values)
@@ -247,5 +279,17 @@ def _promise_from_json(expect: Json, call: Call) -> Promise:
     if "raises" in expect:
         return Raises(tuple(expect["raises"]))
     if "equals" in expect:
-        return EqualsCall(call_from_json(expect["equals"]))
-    return Characterise() if "characterise" in expect else OnlyForm()
+        order = expect.get("order")
+        return EqualsCall(
+            call_from_json(expect["equals"]),
+            factor=float(expect.get("factor", 1.0)),
+            order=None if order is None else tuple(order),
+            optional=optional,
+        )
+    if "unmoved" in expect:
+        return Unmoved(tuple(call_from_json(between) for between in expect["unmoved"]))
+    if "refuses" in expect:
+        return Refuses(expect["refuses"])
+    if "leaves_arguments" in expect:
+        return LeavesArguments()
+    return Characterise() if "characterise" in expect else OnlyForm(optional)

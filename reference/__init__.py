@@ -5,8 +5,9 @@
 against ball arithmetic, also need python-flint and are not imported here.
 """
 
+from .elements import Arguments, Elements, Reduction, collapsed
 from .factors import QUANTITIES
-from .loss import AUTO_PLAIN_RELATIVE, Reduction, Tier, evaluate
+from .loss import AUTO_PLAIN_RELATIVE, Tier, evaluate
 from .plain import PLAIN_RELATIVE, sigmoid, softplus
 from .scaled import Value
 
@@ -14,9 +15,12 @@ __all__ = [
     "AUTO_PLAIN_RELATIVE",
     "PLAIN_RELATIVE",
     "QUANTITIES",
+    "Arguments",
+    "Elements",
     "Reduction",
     "Tier",
     "Value",
+    "collapsed",
     "evaluate",
     "sigmoid",
     "softplus",

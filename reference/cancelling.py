@@ -21,6 +21,7 @@ PRECISIONS = (60, 120, 400)
 ROUNDINGS = 20
 # exp(-a) for larger a is below anything that matters, and its term counts as error.
 LARGEST_ARGUMENT = Decimal(4096)
+LOG2_OF_10 = math.log2(10)
 
 
 def evaluate_cancelling(quantity: str, factors: Factors) -> Scaled:
@@ -29,26 +30,27 @@ def evaluate_cancelling(quantity: str, factors: Factors) -> Scaled:
     Finite arguments, infinite logits allowed where `evaluate_plain` does. About 0.1 ms an element.
     """
     full = factors.full()
-    columns = (full.logits, full.target, full.weight, full.pos_weight, full.upstream)
+    columns = (full.logits, full.target, full.weight, full.pos_weight)
     rows = [
-        _element(quantity, float(x), float(y), float(w), float(p), float(g), factors.divisor)
-        for x, y, w, p, g in zip(*columns, strict=True)
+        _element(quantity, float(x), float(y), float(w), float(p))
+        for x, y, w, p in zip(*columns, strict=True)
     ]
-    table = np.array(rows, dtype=np.float64).reshape(-1, 3)
-    exponent = np.zeros(len(rows), dtype=np.int64)
+    table = np.array([row[:3] for row in rows], dtype=np.float64).reshape(-1, 3)
+    exponent = np.array([row[3] for row in rows], dtype=np.int64)
     return Scaled(table[:, 0].copy(), table[:, 1].copy(), table[:, 2].copy(), exponent)
 
 
 def _element(
-    quantity: str, x: float, y: float, w: float, p: float, g: float, n: int
-) -> tuple[float, float, float]:
-    if w == 0 or g == 0 or (x == 0 and _coefficient_at_zero(quantity, y, p) == 0):
-        return 0.0, 0.0, 0.0
+    quantity: str, x: float, y: float, w: float, p: float
+) -> tuple[float, float, float, int]:
+    """high, low, uncertainty and the exponent of all three."""
+    if w == 0 or (x == 0 and _coefficient_at_zero(quantity, y, p) == 0):
+        return 0.0, 0.0, 0.0, 0
     for precision in PRECISIONS:
         context = decimal.Context(prec=precision, Emax=decimal.MAX_EMAX, Emin=decimal.MIN_EMIN)
         with decimal.localcontext(context):
             terms, lost = _terms(quantity, x, y, p, precision)
-            scale = Decimal(w) * Decimal(g) / n
+            scale = Decimal(w)
             total = scale * sum(terms, Decimal(0))
             absolute = sum((abs(term) for term in terms), Decimal(0))
             error = abs(scale) * (absolute * ROUNDINGS * Decimal(10) ** (1 - precision) + lost)
@@ -105,9 +107,12 @@ def _log1p(z: Decimal, precision: int) -> Decimal:
     return +logarithm
 
 
-def _as_floats(total: Decimal, error: Decimal) -> tuple[float, float, float]:
+def _as_floats(total: Decimal, error: Decimal) -> tuple[float, float, float, int]:
+    """The number on an exponent of its own. 2**-exponent is rounded to 60 digits, which is far
+    below what the last term allows."""
+    exponent = int(max(total, error, key=abs).adjusted() * LOG2_OF_10)
+    total, error = (number * Decimal(2) ** -exponent for number in (total, error))
     high = float(total)
-    if math.isinf(high):
-        return high, 0.0, 0.0 if abs(total) - error >= Decimal(2) ** 1024 else math.inf
     low = float(total - Decimal(high))
-    return high, low, float(error) * (1 + 2.0**-50) + abs(low) * 2.0**-52 + 2 * SMALLEST_SUBNORMAL
+    bound = float(error) * (1 + 2.0**-50) + abs(low) * 2.0**-52 + abs(high) * 2.0**-150
+    return high, low, bound + 2 * SMALLEST_SUBNORMAL, exponent

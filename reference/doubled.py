@@ -13,9 +13,8 @@ from .scaled import Array, Integers, Mask, Scaled, power_scaled
 # Errors in u**2 = 2**-106, relative to the sum of the absolute terms: a function of the logits
 # 60 at most (softplus 45 + 3; sigmoid(a) = 1/(1+z) 3 + 3 + 16; sigmoid(-a) that + 6 + 7; the slope
 # sigmoid(x)*sigmoid(-x) 22 + 35 + 7 before correlated parts cancel, 64), coefficient exact,
-# product 7, sum 3, weight*upstream exact, division by n 16, last product 7: 97. Rounded up to a
-# power of two, which also pays for the shifts of mantissas (2**-1074 each) and the rounding of
-# the bound.
+# product 7, sum 3, product with the weight 7: 81. Rounded up to a power of two, which also pays
+# for the shifts of mantissas (2**-1074 each) and the rounding of the bound.
 DOUBLED_RELATIVE = 128 * 2.0**-106
 # The exponent of an exact zero: loses against every other, and sums of three do not wrap.
 ZERO_EXPONENT = -(10**6)
@@ -49,12 +48,12 @@ def evaluate_doubled(quantity: str, factors: Factors) -> Scaled:
             # sigmoid(0) = 1/2 makes every product exact: only the sum rounds, and a zero is one.
             exact = factors.logits == 0
             error = np.where(exact, DOUBLED_RELATIVE * np.abs(bracket.pair[0]), error)
-        scale = _scale(factors)
-        pair = dd.multiply(bracket.pair, scale.pair)
+        weight = _normalised((factors.weight, np.zeros_like(factors.weight)))
+        pair = dd.multiply(bracket.pair, weight.pair)
         high = pair[0]
-        # |scale| < 1, but its own relative error and the last product's belong to the bracket's
-        uncertainty = error * np.abs(scale.pair[0])
-        exponent = np.where((high == 0) & (uncertainty == 0), 0, bracket.exponent + scale.exponent)
+        # |weight| < 1; the last product's error belongs to the bracket's
+        uncertainty = error * np.abs(weight.pair[0])
+        exponent = np.where((high == 0) & (uncertainty == 0), 0, bracket.exponent + weight.exponent)
     return Scaled(high, pair[1], uncertainty, exponent)
 
 
@@ -122,16 +121,6 @@ def _sum(terms: list[tuple[_Number, _Number, Mask]]) -> tuple[_Number, Array]:
         # a term shifted out of sight, or below the exponents of pairs, still counts
         error = error + np.where((product.pair[0] != 0) & (shift < -900), 2.0**-900, 0.0)
     return _Number(total, top), error
-
-
-def _scale(factors: Factors) -> _Number:
-    scale = _product(factors.weight, factors.upstream)
-    if factors.divisor == 1:
-        return scale
-    size = np.full(factors.logits.shape, float(factors.divisor))
-    mantissa, exponent = np.frexp(size)
-    pair = dd.divide(scale.pair, (mantissa, np.zeros_like(mantissa)))
-    return _normalised(pair, scale.exponent - exponent)
 
 
 def _product(a: Array, b: Array) -> _Number:

@@ -56,8 +56,7 @@ def evaluate_limits(quantity: str, factors: Factors) -> Scaled:
         if opposed.any():
             signs, undecided[opposed] = _bracket_sign(quantity, factors[opposed])
             bracket[opposed] = signs
-        scale = _product(_class(factors.weight), _class(factors.upstream))
-        result = np.where(invalid, np.nan, _product(scale, bracket))
+        result = np.where(invalid, np.nan, product(_class(factors.weight), bracket))
     uncertainty = np.where(undecided & ~np.isnan(result), np.inf, 0.0)
     shape = result.shape
     return Scaled(result, np.zeros(shape), uncertainty, np.zeros(shape, dtype=np.int64))
@@ -72,15 +71,15 @@ def _term_classes(quantity: str, factors: Factors) -> list[Array]:
         at_minus_x = np.where(x == np.inf, 0.0, 1.0)
         if quantity == "hessian.logits":
             slope = at_x * at_minus_x
-            return [_product(one_minus_target, slope), _product(_product(p, y), slope)]
-        return [_product(one_minus_target, at_x), -_product(_product(p, y), at_minus_x)]
+            return [product(one_minus_target, slope), product(product(p, y), slope)]
+        return [product(one_minus_target, at_x), -product(product(p, y), at_minus_x)]
     above = np.where(x == -np.inf, 0.0, np.where(x == np.inf, np.inf, 1.0))
     below = np.where(x == np.inf, 0.0, np.where(x == -np.inf, np.inf, 1.0))
     if quantity == "grad.target":
-        return [_product(p, below), -above]
+        return [product(p, below), -above]
     if quantity == "grad.pos_weight":
-        return [_product(y, below)]
-    return [_product(_product(p, y), below), _product(one_minus_target, above)]
+        return [product(y, below)]
+    return [product(product(p, y), below), product(one_minus_target, above)]
 
 
 def _class(values: Array) -> Array:
@@ -88,13 +87,13 @@ def _class(values: Array) -> Array:
     return np.where(np.isinf(values), values, np.sign(values))
 
 
-def _product(a: Array, b: Array) -> Array:
+def product(a: Array, b: Array) -> Array:
+    """a * b with 0 * infinity = 0."""
     with np.errstate(all="ignore"):
         zero = ((a == 0) | (b == 0)) & ~np.isnan(a) & ~np.isnan(b)
         return np.where(zero, 0.0, a * b)
 
 
 def _bracket_sign(quantity: str, factors: Factors) -> tuple[Array, Mask]:
-    one = np.ones(())
-    number = evaluate_doubled(quantity, replace(factors, weight=one, upstream=one))
+    number = evaluate_doubled(quantity, replace(factors, weight=np.ones(())))
     return np.sign(number.high), np.abs(number.high) <= number.uncertainty

@@ -25,8 +25,8 @@ LIBRARY_ULPS = 4
 PLAIN_RELATIVE = (2 * 2 * LIBRARY_ULPS + 2) * UNIT_ROUNDOFF
 # Where the splitting of a factor above 2**995 overflows there is no low part to be had, and the
 # roundings count: the coefficient, the two of a sigmoid (one of softplus), product, sum,
-# w * g, / n, scale * sum.
-UNCOMPENSATED_RELATIVE = PLAIN_RELATIVE + 8 * UNIT_ROUNDOFF
+# weight * sum.
+UNCOMPENSATED_RELATIVE = PLAIN_RELATIVE + 6 * UNIT_ROUNDOFF
 # An operation that underflows errs by less than the smallest normal number.
 SMALLEST_NORMAL = 2.0**-1022
 
@@ -52,17 +52,16 @@ def evaluate_plain(quantity: str, factors: Factors) -> Scaled:
     """
     with np.errstate(all="ignore"):
         total, absolute, underflow = _bracket(quantity, factors)
-        scale = _scale(factors)
-        high, low = dd.multiply(total, scale)
-        magnitude = np.abs(scale[0])
+        weight = (factors.weight, np.zeros(()))
+        high, low = dd.multiply(total, weight)
+        magnitude = np.abs(factors.weight)
         compensated = np.isfinite(low)
         relative = np.where(compensated, PLAIN_RELATIVE, UNCOMPENSATED_RELATIVE)
         uncertainty = magnitude * (relative * absolute + underflow)
-        nonzero = (factors.weight != 0) & (factors.upstream != 0)
-        nonzero = nonzero & ((absolute != 0) | (underflow != 0))
+        nonzero = (factors.weight != 0) & ((absolute != 0) | (underflow != 0))
         lost = 4 * SMALLEST_NORMAL * (1.0 + absolute + underflow + magnitude)
         uncertainty = uncertainty + np.where(nonzero, lost, 0.0)
-        high = np.where(compensated, high, total[0] * scale[0])
+        high = np.where(compensated, high, total[0] * factors.weight)
         low = np.where(compensated, low, 0.0)
         overflowed = ~np.isfinite(high) | ~np.isfinite(uncertainty)
     return Scaled(
@@ -95,14 +94,14 @@ def _bracket(quantity: str, factors: Factors) -> tuple[dd.Pair, Array, Array]:
 def _terms(quantity: str, factors: Factors) -> list[tuple[dd.Pair, Mask, dd.Pair]]:
     """(coefficient, where it is not exactly zero, function of the logits), for each term."""
     x, y, p = factors.logits, factors.target, factors.pos_weight
-    z = np.exp(-np.abs(x))
-    ahead = x >= 0
+    functions = factors.functions
+    z, ahead = functions.decay, functions.ahead
     one, zero = np.ones(()), np.zeros(())
     if quantity in SIGMOIDAL:
         large = dd.divide((one, zero), dd.two_sum(one, z))
         small = dd.multiply_number(large, z)
     else:
-        small = (np.log1p(z), zero)
+        small = (functions.small_softplus, zero)
         large = dd.two_sum(np.abs(x), small[0])
     if quantity == "grad.target":
         # p*sp(-x) - sp(x) with sp(x) = x + sp(-x) used on the side where it removes a term:
@@ -130,11 +129,3 @@ def _terms(quantity: str, factors: Factors) -> list[tuple[dd.Pair, Mask, dd.Pair
 
 def _chosen(where: Mask, a: dd.Pair, b: dd.Pair) -> dd.Pair:
     return np.where(where, a[0], b[0]), np.where(where, a[1], b[1])
-
-
-def _scale(factors: Factors) -> dd.Pair:
-    """weight * upstream / n."""
-    scale = dd.two_product(factors.weight, factors.upstream)
-    if factors.divisor == 1:
-        return scale
-    return dd.divide(scale, (np.asarray(float(factors.divisor)), np.zeros(())))

@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from . import double_double as dd
-from .scaled import Array, Integers, Mask, Scaled, power_scaled
+from .limits import product
+from .scaled import SMALLEST_SUBNORMAL, Array, Integers, Mask, Scaled, power_scaled
 
-# An addition of two pairs errs by 3 u**2 of its result, a division by 16 u**2; u**2 = 2**-106.
+# An addition of two pairs errs by 3 u**2 of its result, a product with a number as well, a
+# division by 16 u**2; u**2 = 2**-106.
 ADDITION_RELATIVE = 3 * 2.0**-106
+PRODUCT_RELATIVE = 3 * 2.0**-106
 DIVISION_RELATIVE = 16 * 2.0**-106
 # For float64 sums of the bounds themselves: n * 2**-53 stays below this for n up to 2**32.
 BOUND_SLACK = 1 + 2.0**-20
@@ -30,6 +33,39 @@ def summed_to(number: Scaled, shape: tuple[int, ...], target: tuple[int, ...]) -
     return _column_sums(
         Scaled(rows(number.high), rows(number.low), rows(number.uncertainty), exponent)
     )
+
+
+def multiplied(number: Scaled, factor: Array) -> Scaled:
+    """number * factor, the factor of shape (n,) or (), with 0 * infinity = 0."""
+    mantissa, shift = np.frexp(number.high)
+    by, by_shift = np.frexp(factor)
+    with np.errstate(all="ignore"):
+        high, low = dd.multiply_number((mantissa, np.ldexp(number.low, -shift)), by)
+        known = np.ldexp(number.uncertainty, -shift)
+        # brought down to the mantissa an uncertainty may underflow
+        repaired = np.where(number.uncertainty != 0, SMALLEST_SUBNORMAL, 0.0)
+        uncertainty = (known + repaired) * np.abs(by) * BOUND_SLACK
+        uncertainty = uncertainty + PRODUCT_RELATIVE * np.abs(high)
+    found = Scaled(high, low, uncertainty, number.exponent + shift + by_shift)
+    ordinary = np.isfinite(number.high) & np.isfinite(number.uncertainty)
+    ordinary &= np.isfinite(factor) & (factor != 0)
+    return (
+        found if ordinary.all() else found.replaced(~ordinary, _limits(number, factor)[~ordinary])
+    )
+
+
+def _limits(number: Scaled, factor: Array) -> Scaled:
+    """Products that are 0, infinite, NaN or unknown."""
+    factor = np.broadcast_to(factor, number.high.shape)
+    sign = np.where(np.isinf(factor), np.sign(number.high), number.high)
+    high = product(sign, factor)
+    # infinitely many times what may be on either side of 0, or what is not known at all
+    unknown = np.isinf(factor) & (np.abs(number.high) <= number.uncertainty)
+    unknown = (unknown & (number.uncertainty != 0)) | np.isinf(number.uncertainty)
+    unknown &= (factor != 0) & ~np.isnan(high)
+    uncertainty = np.where(unknown, np.inf, 0.0)
+    zero = np.zeros(high.shape)
+    return Scaled(high, zero, uncertainty, zero.astype(np.int64))
 
 
 def divided(number: Scaled, count: int) -> Scaled:

@@ -47,6 +47,12 @@ class Scaled:
     uncertainty: Array
     exponent: Integers
 
+    def __getitem__(self, where: Mask) -> Scaled:
+        """The selected elements."""
+        return Scaled(
+            self.high[where], self.low[where], self.uncertainty[where], self.exponent[where]
+        )
+
     def replaced(self, where: Mask, other: Scaled) -> Scaled:
         """A copy in which the elements selected by `where` are those of `other`, in order."""
         fields = []
@@ -59,6 +65,8 @@ class Scaled:
 
 def rounded(number: Scaled) -> Value:
     """The Value of a Scaled, with overflow decided and underflow added to the uncertainty."""
+    if not number.exponent.any() and not number.low.any():
+        return Value(number.high, number.low, number.uncertainty)
     mantissa, shift = np.frexp(number.high)
     top = shift + number.exponent
     with np.errstate(all="ignore"):

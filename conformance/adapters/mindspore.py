@@ -9,6 +9,8 @@ Read off mindspore 2.10.0 on a CPU. What shaped this file:
 - A jit graph holds the weight and pos_weight of a Cell as constants, so there is no gradient to
   ask for; in PyNative mode the Cell is made inside the function which is differentiated.
 - jit runs with fullgraph=True: otherwise it may hand parts of a function to the interpreter.
+- Views have strides of their own, and jit takes them as they are. Methods such as mul_ leave the
+  tensor unchanged on a CPU, so a call that changes its inputs would have to assign to items.
 - jit reads the source of what it compiles, so `in_a_function` must stay a plain function.
 """
 
@@ -27,6 +29,7 @@ FUNCTIONS = (
     "mindspore.mint.nn.functional.binary_cross_entropy_with_logits",
 )
 CELLS = ("mindspore.nn.BCEWithLogitsLoss", "mindspore.mint.nn.BCEWithLogitsLoss")
+OWN = "a loss of one's own"
 SURFACES = (PRIMITIVE, *FUNCTIONS, *CELLS)
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 DTYPES = (*FLOATS, "int8", "int16", "int32", "int64", "uint8", "bool")
@@ -49,6 +52,8 @@ class NotOffered(NotImplementedError):
 
 
 class Adapter:
+    own_loss = None  # a callable of the user's, in the place of the framework's
+
     def __init__(self, target, index, mode):
         # A graph that fails to compile leaves rank_0/om/analyze_fail.ir, by default where one is.
         os.environ.setdefault("MS_OM_PATH", tempfile.gettempdir())
@@ -71,11 +76,11 @@ class Adapter:
         }
 
     def prepare(self, call):
-        arguments = [
-            None if call["arguments"][name] is None else self.tensor(name, *call["arguments"][name])
-            for name in ORDER
+        given = dict(call["arguments"], upstream=call["upstream"])
+        *arguments, upstream = [
+            given[name] and self.tensor(name, *given[name], call["layouts"].get(name))
+            for name in (*ORDER, "upstream")
         ]
-        upstream = call["upstream"] and self.tensor("upstream", *call["upstream"])
         return call["surface"], arguments, call["options"], call["want"], upstream
 
     def run(self, prepared):
@@ -87,8 +92,16 @@ class Adapter:
                 value = self.compiled(quantity, surface, arguments, options, upstream)
             yield (quantity, *self.array(value))
 
+    def inputs(self, prepared):
+        """The arguments as they are held now: (name, dtype, array) of each."""
+        _, arguments, _, _, upstream = prepared
+        held = {name: arguments[at] for at, name in enumerate(ORDER)}
+        for name, tensor in dict(held, upstream=upstream).items():
+            if tensor is not None:
+                yield (name, *self.array(tensor))
+
     def eager(self, quantity, surface, arguments, options, upstream):
-        loss = in_a_function(self.surface(surface), surface, options)
+        loss = self.loss(surface, options)
         function, taken = self.quantity(quantity, loss, arguments, upstream)
         return function(*taken)
 
@@ -102,7 +115,7 @@ class Adapter:
                 raise NotOffered("a jit graph holds the weights of a Cell as constants")
             function, taken = self.quantity(quantity, loss, arguments[:2], upstream)
             return self.jit(function)(*taken)
-        loss = in_a_function(self.surface(surface), surface, options)
+        loss = self.loss(surface, options)
         function, taken = self.quantity(quantity, loss, arguments, upstream)
         absent = tuple(argument is None for argument in arguments)
         key = (quantity, surface, repr(sorted(options.items())), absent, upstream is None)
@@ -126,13 +139,19 @@ class Adapter:
             slope = self.mindspore.grad(slope, 0)
         return slope, taken
 
+    def loss(self, surface, options):
+        """A call of a surface, or of the user's loss, as a function of its four tensors."""
+        if self.own_loss is not None:
+            return in_a_function(self.own_loss, OWN, options)
+        return in_a_function(self.surface(surface), surface, options)
+
     def surface(self, surface):
         found = self.mindspore
         for name in surface.split(".")[1:]:
             found = getattr(found, name)
         return found
 
-    def tensor(self, name, dtype, array):
+    def tensor(self, name, dtype, array, layout=None):
         """A tensor of exactly these bits; bfloat16 arrives as uint16."""
         if dtype not in DTYPES:
             raise NotImplementedError("mindspore has no %s tensor here" % dtype)
@@ -141,8 +160,24 @@ class Adapter:
             tensor = self.mindspore.Tensor(widened(array), kind)
         else:
             tensor = self.mindspore.Tensor(array, kind)
-        check_bits(name, (dtype, array), self.array(tensor))
+        if layout is None or array.ndim == 0:
+            return tensor
+        tensor = self.laid_out(tensor, layout)
+        check_layout(name, layout, tensor.shape, tensor.stride())
         return tensor
+
+    def laid_out(self, tensor, layout):
+        """The same values, strided, transposed or expanded in memory."""
+        mint = self.mindspore.mint
+        if 0 in tensor.shape:
+            return tensor
+        if layout == "strided":
+            column = mint.unsqueeze(tensor, -1)  # mint.stack has no kernel on a CPU
+            return mint.cat([column, column], -1)[..., 0]
+        if layout == "expanded":
+            return mint.broadcast_to(tensor[:1], tensor.shape)
+        backwards = tuple(reversed(range(tensor.ndim)))
+        return mint.permute(mint.permute(tensor, backwards).contiguous(), backwards)
 
     def array(self, tensor):
         """(dtype, array) of a tensor; bfloat16 leaves as uint16."""
@@ -156,7 +191,8 @@ class Adapter:
 def in_a_function(surface, name, options):
     """A call of a surface as a function of its four tensors, which grad and jit both take.
 
-    An absent weight is passed as None, the default wherever there is a default.
+    An absent weight is passed as None, the default wherever there is a default; to a loss of the
+    user's own it is not passed at all, and the cases are spelled out because jit reads them.
     """
 
     def primitive(logits, target, weight, pos_weight):
@@ -168,8 +204,17 @@ def in_a_function(surface, name, options):
     def cell(logits, target, weight, pos_weight):
         return surface(weight=weight, pos_weight=pos_weight, **options)(logits, target)
 
-    if name == PRIMITIVE:
-        return primitive
+    def own(logits, target, weight, pos_weight):
+        if weight is None and pos_weight is None:
+            return surface(logits, target, **options)
+        if pos_weight is None:
+            return surface(logits, target, weight=weight, **options)
+        if weight is None:
+            return surface(logits, target, pos_weight=pos_weight, **options)
+        return surface(logits, target, weight=weight, pos_weight=pos_weight, **options)
+
+    if name in (PRIMITIVE, OWN):
+        return primitive if name == PRIMITIVE else own
     return cell if name in CELLS else function
 
 
@@ -179,21 +224,22 @@ def widened(bits):
     return numpy.asarray(shifted).view("float32")
 
 
-def check_bits(name, given, held):
-    """Raises RuntimeError unless the framework holds what it was given; NaN payloads may differ."""
-    if held[0] != given[0] or held[1].shape != given[1].shape:
-        raise RuntimeError(
-            "%s: %s%s became %s%s" % (name, given[0], given[1].shape, held[0], held[1].shape)
-        )
-    word = "u%d" % given[1].itemsize
-    differ = numpy.atleast_1d(given[1]).view(word) != numpy.atleast_1d(held[1]).view(word)
-    if (differ & ~(is_nan(*given) & is_nan(*held))).any():
-        raise RuntimeError("%s: the framework does not hold the bits that it was given" % name)
+def strides(shape, layout):
+    """The elements between neighbours along each axis, innermost last, in a layout."""
+    axes = range(len(shape)) if layout == "transposed" else reversed(range(len(shape)))
+    steps, step = [0] * len(shape), 2 if layout == "strided" else 1
+    for axis in axes:
+        steps[axis], step = step, step * shape[axis]
+    return [0, *steps[1:]] if layout == "expanded" else steps
 
 
-def is_nan(dtype, array):
-    array = numpy.atleast_1d(array)
-    return (array & 0x7FFF) > 0x7F80 if dtype == "bfloat16" else array != array
+def check_layout(name, layout, shape, held):
+    """Raises RuntimeError where a tensor does not lie in memory as it is meant to."""
+    due = strides(shape, layout)
+    # Along an axis of one element, and in an array of none, nothing is stepped over.
+    stepped = [axis for axis, n in enumerate(shape) if n > 1 and 0 not in shape]
+    if any(due[axis] != held[axis] for axis in stepped):
+        raise RuntimeError("%s: a %s tensor with strides %s" % (name, layout, tuple(held)))
 
 
 def cpu_name():
@@ -219,6 +265,9 @@ def reproduction(call, literal):
         lines.append(tensor_source("upstream", call["upstream"], literal))
     held = surface in CELLS and compiled
     names = ORDER[:2] if held else [n for n in ORDER if n in given or surface == PRIMITIVE]
+    if call.get("own_loss"):
+        surface = "own_loss"
+        lines.insert(1, own_source(call["own_loss"]))
     lines += ["", *criterion_source(surface, given, call["options"], held)]
     if compiled and not held:
         lines.insert(0, "# Save as a file: mindspore.jit reads the source of what it compiles.")
@@ -227,11 +276,33 @@ def reproduction(call, literal):
     return "\n".join(lines) + "\n"
 
 
+def own_source(loss):
+    """The import of the user's loss; under its own name it could hide a name of the paste."""
+    file = os.path.basename(loss["file"])
+    names = (os.path.splitext(file)[0], loss["callable"], loss["file"])
+    return "from %s import %s as own_loss  # %s" % names
+
+
 def tensor_source(name, array, literal):
+    """A line that makes the tensor, and where it has a layout another that lays it out."""
     kind = "mindspore." + ("bool_" if array["dtype"] == "bool" else array["dtype"])
     if 0 in array["shape"]:
         return "%s = mindspore.ops.zeros(%r, %s)" % (name, tuple(array["shape"]), kind)
-    return "%s = Tensor(%s, %s)" % (name, literal(array), kind)
+    return "%s = Tensor(%s, %s)%s" % (name, literal(array), kind, layout_source(name, array))
+
+
+def layout_source(name, array):
+    layout, shape = array.get("layout"), tuple(array["shape"])
+    if layout in (None, "cycled") or not shape:
+        return ""
+    backwards = tuple(reversed(range(len(shape))))
+    there = "mindspore.mint.permute(%s, %r).contiguous()" % (name, backwards)
+    laid_out = {
+        "strided": "mindspore.mint.cat([{0}, {0}], -1)[..., 0]".format(name + "[..., None]"),
+        "expanded": "mindspore.mint.broadcast_to(%s[:1], %r)" % (name, shape),
+        "transposed": "mindspore.mint.permute(%s, %r)" % (there, backwards),
+    }
+    return "\n%s = %s  # %s in memory" % (name, laid_out[layout], layout)
 
 
 def criterion_source(surface, given, options, held):

@@ -5,6 +5,8 @@ else: its source is sent into the interpreter under test. It must not import its
 is itself imported, because the suite reads the names below without having the framework.
 """
 
+import os
+
 import numpy
 
 NAME = "numpy"
@@ -22,7 +24,16 @@ def open(device, mode):
     return Adapter()
 
 
+class NotOffered(NotImplementedError):
+    """What this adapter cannot ask for; no refusal of the framework's."""
+
+
 class Adapter:
+    # A callable of the user's to be called in the place of the framework's, if one is set:
+    # own_loss(logits, target, weight=…, reduction=…, pos_weight=…), with the keyword arguments
+    # that the call has. An adapter without this attribute takes none.
+    own_loss = None
+
     def describe(self):
         """What answers: framework_version, device_name, platform_kind (CPU, GPU or Ascend)."""
         return {
@@ -35,16 +46,20 @@ class Adapter:
         """A call with its arguments as the framework's own tensors.
 
         call["arguments"] holds (dtype, array) or None by name, "upstream" the same; the arrays are
-        this adapter's to change, bfloat16 is uint16. Raises NotImplementedError for what this
+        this adapter's to change, bfloat16 is uint16. call["layouts"] names those that must lie in
+        memory otherwise than contiguously: "strided" (every second element of the last axis),
+        "transposed" (axes reversed in memory) or "expanded" (stride 0 along the first axis, whose
+        items are equal); an array of rank 0 has no layout. Raises NotImplementedError for what this
         backend cannot be asked (→ unsupported); anything else is a fault of the adapter, and
         nothing here counts as the framework's refusal.
         """
         arguments = {}
-        for name, given in call["arguments"].items():
+        for name, given in dict(call["arguments"], upstream=call["upstream"]).items():
             if given is not None and given[0] == "bfloat16":
                 raise NotImplementedError("numpy has no bfloat16")
-            arguments[name] = None if given is None else given[1]
-        upstream = None if call["upstream"] is None else call["upstream"][1]
+            layout = call["layouts"].get(name)
+            arguments[name] = None if given is None else laid_out(given[1], layout)
+        upstream = arguments.pop("upstream")
         return arguments, call["options"], call["want"], upstream
 
     def run(self, prepared):
@@ -56,8 +71,44 @@ class Adapter:
         """
         arguments, options, want, upstream = prepared
         for quantity in want:
-            value = numpy.asarray(evaluate(quantity, arguments, upstream, **options))
+            if self.own_loss is None:
+                value = numpy.asarray(evaluate(quantity, arguments, upstream, **options))
+            elif quantity == "forward":
+                value = numpy.asarray(called(self.own_loss, arguments, options))
+            else:
+                raise NotOffered(
+                    "numpy does not differentiate: a loss of one's own has no " + quantity
+                )
             yield quantity, str(value.dtype), value
+
+    def inputs(self, prepared):
+        """Yields (name, dtype, array) of each argument as the framework holds it, upstream too.
+
+        The suite looks before a call, to see that the framework holds the bits that were sent, and
+        after it, also if it was refused, to see that they are unchanged. An adapter without this
+        method is trusted in both.
+        """
+        arguments, _, _, upstream = prepared
+        for name, held in dict(arguments, upstream=upstream).items():
+            if held is not None:
+                yield name, str(held.dtype), held
+
+
+def laid_out(array, layout):
+    """The same values in another place of memory."""
+    if array.ndim == 0 or layout is None:
+        return array
+    if layout == "strided":
+        return numpy.repeat(array, 2, axis=-1)[..., ::2]
+    if layout == "expanded":
+        return numpy.broadcast_to(array[:1], array.shape)
+    return numpy.ascontiguousarray(array.T).T
+
+
+def called(loss, arguments, options):
+    """The user's own loss, given what the call has and nothing else."""
+    given = {name: array for name, array in arguments.items() if array is not None}
+    return loss(given.pop("logits"), given.pop("target"), **given, **options)
 
 
 def softplus(z):
@@ -118,7 +169,10 @@ def reproduction(call, literal):
     lines = ["import numpy as np", ""]
     for name, given in call["arguments"].items():
         if given is not None:
-            lines.append("%s = np.array(%s, dtype=np.%s)" % (name, literal(given), given["dtype"]))
+            made = "np.array(%s, dtype=np.%s)" % (literal(given), given["dtype"])
+            lines.append("%s = %s" % (name, layout_source(given, made)))
+    if call.get("own_loss"):
+        return "\n".join([*lines, *own_source(call)])
     weight = "weight" if call["arguments"]["weight"] is not None else "1"
     positive = "pos_weight" if call["arguments"]["pos_weight"] is not None else "1"
     lines += [
@@ -130,3 +184,25 @@ def reproduction(call, literal):
         ),
     ]
     return "\n".join(lines)
+
+
+def layout_source(array, made):
+    """The source `made` of an array, laid out in memory as by `laid_out`."""
+    return {
+        "strided": "%s.repeat(2, axis=-1)[..., ::2]" % made,
+        "transposed": "%s.T.copy().T" % made,
+        "expanded": "np.broadcast_to(%s[:1], %r)" % (made, tuple(array["shape"])),
+    }.get(array.get("layout") if array["shape"] else None, made)
+
+
+def own_source(call):
+    """The call of the user's loss: call["own_loss"] is an OwnLoss's file and callable."""
+    file, name = call["own_loss"]["file"], call["own_loss"]["callable"]
+    weights = [n for n in ("weight", "pos_weight") if call["arguments"][n] is not None]
+    passed = ["%s=%s" % (n, n) for n in weights]
+    passed += ["%s=%r" % option for option in call["options"].items()]
+    return [
+        "from %s import %s as own_loss  # %s"
+        % (os.path.splitext(os.path.basename(file))[0], name, file),
+        "print(own_loss(%s))" % ", ".join(["logits", "target", *passed]),
+    ]

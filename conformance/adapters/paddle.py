@@ -7,13 +7,14 @@ Read off paddlepaddle 3.3.1 on a CPU. What shaped this file:
   that must not take the loss with it.
 - to_static runs with full_graph=True. The default traces the bytecode and goes on in dynamic mode
   where it cannot, without a word.
+- dynamic mode has views with strides of their own, and to_static takes them as they are; only
+  `expand` copies, so a stride of 0 is made with as_strided.
 - bfloat16 is uint16 on the numpy side, in both directions, so no bit is converted.
 """
 
 import functools
 import io
-
-import numpy
+import os
 
 NAME = "paddle"
 NEEDS = "Python 3.9 to 3.13"
@@ -53,6 +54,8 @@ def paddle_device(device):
 
 
 class Adapter:
+    own_loss = None  # a callable of the user's, in the place of the framework's
+
     def __init__(self, device, mode):
         import paddle
 
@@ -70,11 +73,12 @@ class Adapter:
         }
 
     def prepare(self, call):
+        given = dict(call["arguments"], upstream=call["upstream"])
         arguments = {
-            name: None if given is None else self.tensor(name, *given)
-            for name, given in call["arguments"].items()
+            name: array and self.tensor(name, *array, call["layouts"].get(name))
+            for name, array in given.items()
         }
-        upstream = call["upstream"] and self.tensor("upstream", *call["upstream"])
+        upstream = arguments.pop("upstream")
         return call["surface"], arguments, call["options"], call["want"], upstream
 
     def run(self, prepared):
@@ -83,6 +87,13 @@ class Adapter:
             loss = functools.partial(self.loss, quantity, surface, arguments, options)
             value = self.evaluate(quantity, loss, arguments, upstream)
             yield (quantity, *self.array(value))
+
+    def inputs(self, prepared):
+        """The arguments as they are held now: (name, dtype, array) of each."""
+        _, arguments, _, _, upstream = prepared
+        for name, tensor in dict(arguments, upstream=upstream).items():
+            if tensor is not None:
+                yield (name, *self.array(tensor))
 
     def evaluate(self, quantity, loss, arguments, upstream):
         """The loss, or one derivative of it, from a call that computes nothing else."""
@@ -108,6 +119,8 @@ class Adapter:
 
     def loss(self, quantity, surface, arguments, options):
         logits, target = arguments["logits"], arguments["target"]
+        if self.own_loss is not None:
+            return self.own(quantity, arguments, options)
         weights = {n: t for n, t in arguments.items() if n.endswith("weight") and t is not None}
         if surface == "paddle.nn.BCEWithLogitsLoss":
             layer = self.paddle.nn.BCEWithLogitsLoss(**weights, **options)
@@ -119,40 +132,74 @@ class Adapter:
             function = self.compiled(function, quantity)
         return function(logits, target, **weights, **options)
 
-    def compiled(self, function, quantity):
-        """One compiled function per quantity, so that which argument is a leaf never changes."""
-        if quantity not in self.static:
-            self.static[quantity] = self.paddle.jit.to_static(function, full_graph=True)
-        return self.static[quantity]
+    def own(self, quantity, arguments, options):
+        """The user's own loss, as it is or compiled."""
+        loss = in_order(self.own_loss, options)
+        if self.mode == "compiled":
+            loss = self.compiled(loss, (quantity, repr(sorted(options.items()))))
+        return loss(*arguments.values())
 
-    def tensor(self, name, dtype, array):
+    def compiled(self, function, key):
+        """One compiled function per quantity, so that which argument is a leaf never changes."""
+        if key not in self.static:
+            self.static[key] = self.paddle.jit.to_static(function, full_graph=True)
+        return self.static[key]
+
+    def tensor(self, name, dtype, array, layout=None):
         """A tensor of exactly these bits; bfloat16 arrives as uint16."""
         if dtype not in DTYPES:
             raise NotImplementedError("paddle has no %s tensor here" % dtype)
         tensor = self.paddle.to_tensor(array, dtype=dtype)
-        check_bits(name, (dtype, array), self.array(tensor))
+        if layout is None or array.ndim == 0:
+            return tensor
+        tensor = self.laid_out(tensor, layout)
+        check_layout(name, layout, tensor.shape, tensor.strides)
         return tensor
+
+    def laid_out(self, tensor, layout):
+        """The same values, strided, transposed or expanded in memory."""
+        if 0 in tensor.shape:
+            return tensor
+        if layout == "strided":
+            return self.paddle.stack([tensor, tensor], -1)[..., 0]
+        if layout == "expanded":  # paddle's own expand copies
+            steps = strides(tensor.shape, layout)
+            return self.paddle.as_strided(tensor[:1], tensor.shape, steps)
+        backwards = list(reversed(range(tensor.ndim)))
+        return tensor.transpose(backwards).contiguous().transpose(backwards)
 
     def array(self, tensor):
         """(dtype, array) of a tensor; bfloat16 leaves as uint16."""
         return str(tensor.dtype).split(".")[1], tensor.detach().numpy()
 
 
-def check_bits(name, given, held):
-    """Raises RuntimeError unless the framework holds what it was given; NaN payloads may differ."""
-    if held[0] != given[0] or held[1].shape != given[1].shape:
-        raise RuntimeError(
-            "%s: %s%s became %s%s" % (name, given[0], given[1].shape, held[0], held[1].shape)
-        )
-    word = "u%d" % given[1].itemsize
-    differ = numpy.atleast_1d(given[1]).view(word) != numpy.atleast_1d(held[1]).view(word)
-    if (differ & ~(is_nan(*given) & is_nan(*held))).any():
-        raise RuntimeError("%s: the framework does not hold the bits that it was given" % name)
+def in_order(loss, options):
+    """The user's loss as a function of its four tensors; to_static feeds no keyword-only one."""
+
+    def own(logits, target, weight, pos_weight):
+        given = {"weight": weight, "pos_weight": pos_weight}
+        given = {name: tensor for name, tensor in given.items() if tensor is not None}
+        return loss(logits, target, **given, **options)
+
+    return own
 
 
-def is_nan(dtype, array):
-    array = numpy.atleast_1d(array)
-    return (array & 0x7FFF) > 0x7F80 if dtype == "bfloat16" else array != array
+def strides(shape, layout):
+    """The elements between neighbours along each axis, innermost last, in a layout."""
+    axes = range(len(shape)) if layout == "transposed" else reversed(range(len(shape)))
+    steps, step = [0] * len(shape), 2 if layout == "strided" else 1
+    for axis in axes:
+        steps[axis], step = step, step * shape[axis]
+    return [0, *steps[1:]] if layout == "expanded" else steps
+
+
+def check_layout(name, layout, shape, held):
+    """Raises RuntimeError where a tensor does not lie in memory as it is meant to."""
+    due = strides(shape, layout)
+    # Along an axis of one element, and in an array of none, nothing is stepped over.
+    stepped = [axis for axis, n in enumerate(shape) if n > 1 and 0 not in shape]
+    if any(due[axis] != held[axis] for axis in stepped):
+        raise RuntimeError("%s: a %s tensor with strides %s" % (name, layout, tuple(held)))
 
 
 def cpu_name():
@@ -177,8 +224,15 @@ def reproduction(call, literal):
     passed = ["%s=%s" % (name, name) for name in names if name.endswith("weight")]
     passed += ["%s=%r" % option for option in call["options"].items()]
     criterion, called_with = call["surface"], ["logits", "target", *passed]
-    if call["surface"] == "paddle.nn.BCEWithLogitsLoss":
+    if call.get("own_loss"):
+        criterion = "own_loss"
+        lines.insert(1, own_source(call["own_loss"]))
+    elif call["surface"] == "paddle.nn.BCEWithLogitsLoss":
         criterion, called_with = "%s(%s)" % (criterion, ", ".join(passed)), ["logits", "target"]
+    if call.get("mode") == "compiled" and call.get("own_loss"):
+        names = [n for n in call["arguments"] if call["arguments"][n] is not None]
+        lines += ["", *in_order_source(criterion, names, passed)]
+        criterion, called_with = "in_order", names
     if call.get("mode") == "compiled":
         criterion = "paddle.jit.to_static(%s, full_graph=True)" % criterion
     for quantity in call["want"]:
@@ -187,11 +241,41 @@ def reproduction(call, literal):
     return "\n".join(lines) + "\n"
 
 
+def own_source(loss):
+    """The import of the user's loss; under its own name it could hide a name of the paste."""
+    file = os.path.basename(loss["file"])
+    names = (os.path.splitext(file)[0], loss["callable"], loss["file"])
+    return "from %s import %s as own_loss  # %s" % names
+
+
 def tensor_source(name, array, literal):
+    """A line that makes the tensor, and where it has a layout another that lays it out."""
     dtype, shape = array["dtype"], array["shape"]
     if 0 in shape:
         return '%s = paddle.zeros(%r, dtype="%s")' % (name, list(shape), dtype)
-    return '%s = paddle.to_tensor(%s, dtype="%s")' % (name, literal(array), dtype)
+    made = '%s = paddle.to_tensor(%s, dtype="%s")' % (name, literal(array), dtype)
+    return made + layout_source(name, array)
+
+
+def layout_source(name, array):
+    layout, shape = array.get("layout"), list(array["shape"])
+    if layout in (None, "cycled") or not shape:
+        return ""
+    backwards = list(reversed(range(len(shape))))
+    steps = strides(shape, layout)
+    laid_out = {
+        "strided": "paddle.stack([{0}, {0}], -1)[..., 0]".format(name),
+        "expanded": "paddle.as_strided(%s[:1], %r, %r)" % (name, shape, steps),
+        "transposed": "{0}.transpose({1}).contiguous().transpose({1})".format(name, backwards),
+    }
+    return "\n%s = %s  # %s in memory" % (name, laid_out[layout], layout)
+
+
+def in_order_source(criterion, names, passed):
+    return [
+        "def in_order(%s):  # to_static feeds no keyword-only argument" % ", ".join(names),
+        "    return %s(%s)" % (criterion, ", ".join(["logits", "target", *passed])),
+    ]
 
 
 def quantity_source(quantity, loss, has_upstream):

@@ -7,14 +7,14 @@ Read off torch 2.13.0 on a CPU. What shaped this file:
   a tensor requires one only while its own gradient is computed.
 - torch.compile runs with fullgraph=True and with reaching the recompile limit made an error: by
   default both a graph break and the ninth recompilation of a function go on in eager mode,
-  without a word. The price is that what the Python code of the loss raises (a ValueError for
+  without a word. The limit is raised instead, so that calls of many signatures may take turns.
+  The price is that what the Python code of the loss raises (a ValueError for
   sizes that differ) arrives wrapped in an exception of torch._dynamo.
 """
 
 import functools
 import io
-
-import numpy
+import os
 
 NAME = "torch"
 NEEDS = "Python 3.10 to 3.14"
@@ -25,6 +25,7 @@ SURFACES = (
 )
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 DTYPES = (*FLOATS, "int8", "int16", "int32", "int64", "uint8", "bool")
+MOST_GRAPHS = 4096
 
 
 def open(device, mode):
@@ -52,11 +53,16 @@ def usable(device):
 
 
 class Adapter:
+    own_loss = None  # a callable of the user's, in the place of the framework's
+
     def __init__(self, device, mode):
         import torch
 
         self.torch, self.device, self.mode = torch, device, mode
-        self.compiled_for = None  # what torch.compile's caches were filled for
+        if mode == "compiled":
+            limits = torch._dynamo.config
+            limits.fail_on_recompile_limit_hit = True
+            limits.recompile_limit = limits.accumulated_recompile_limit = MOST_GRAPHS
 
     def describe(self):
         gpu = self.device.startswith("cuda")
@@ -67,13 +73,12 @@ class Adapter:
         }
 
     def prepare(self, call):
+        given = dict(call["arguments"], upstream=call["upstream"])
         arguments = {
-            name: None if given is None else self.tensor(name, *given)
-            for name, given in call["arguments"].items()
+            name: array and self.tensor(name, *array, call["layouts"].get(name))
+            for name, array in given.items()
         }
-        upstream = call["upstream"] and self.tensor("upstream", *call["upstream"])
-        if self.mode == "compiled":
-            self.forget_other_graphs(call)
+        upstream = arguments.pop("upstream")
         return call["surface"], arguments, call["options"], call["want"], upstream
 
     def run(self, prepared):
@@ -84,6 +89,13 @@ class Adapter:
             if self.device.startswith("cuda"):
                 self.torch.cuda.synchronize(self.device)  # a kernel's error belongs to its call
             yield (quantity, *self.array(value))
+
+    def inputs(self, prepared):
+        """The arguments as they are held now: (name, dtype, array) of each."""
+        _, arguments, _, _, upstream = prepared
+        for name, tensor in dict(arguments, upstream=upstream).items():
+            if tensor is not None:
+                yield (name, *self.array(tensor))
 
     def evaluate(self, quantity, loss, arguments, upstream):
         """The loss, or one derivative of it, from a call that computes nothing else."""
@@ -109,6 +121,8 @@ class Adapter:
     def loss(self, surface, arguments, options):
         logits, target = arguments["logits"], arguments["target"]
         weights = {n: t for n, t in arguments.items() if n.endswith("weight") and t is not None}
+        if self.own_loss is not None:
+            return self.compiled(self.own_loss)(logits, target, **weights, **options)
         if surface == "torch.nn.BCEWithLogitsLoss":
             module = self.torch.nn.BCEWithLogitsLoss(**weights, **options)
             return self.compiled(module)(logits, target)
@@ -120,56 +134,57 @@ class Adapter:
             return function
         return self.torch.compile(function, fullgraph=True, dynamic=False)
 
-    def forget_other_graphs(self, call):
-        """Drops what was compiled for calls of another signature.
-
-        Within one signature only the quantities differ, at most six graphs, below the limit of
-        eight; calls that differ in shape or dtype would exceed it.
-        """
-        shapes = {n: a and (a[0], a[1].shape) for n, a in call["arguments"].items()}
-        signature = (call["surface"], repr(sorted(shapes.items())), repr(call["options"]))
-        if signature != self.compiled_for:
-            self.torch._dynamo.reset()
-            self.torch._dynamo.config.fail_on_recompile_limit_hit = True
-            self.compiled_for = signature
-
-    def tensor(self, name, dtype, array):
+    def tensor(self, name, dtype, array, layout=None):
         """A tensor of exactly these bits; bfloat16 arrives as uint16."""
         if dtype not in DTYPES:
             raise NotImplementedError("torch has no %s tensor here" % dtype)
-        # torch.tensor copies, so that a call which changes its inputs changes only its own.
+        # The array is this call's alone, so its memory can be the tensor's.
         if dtype == "bfloat16":
-            tensor = self.torch.tensor(array.view("int16")).view(self.torch.bfloat16)
+            tensor = self.torch.from_numpy(array.view("int16")).view(self.torch.bfloat16)
         else:
-            tensor = self.torch.tensor(array)
-        tensor = tensor.to(self.device)
-        check_bits(name, (dtype, array), self.array(tensor))
+            tensor = self.torch.from_numpy(array)
+        if self.device != "cpu":
+            tensor = tensor.to(self.device)
+        if layout is None or tensor.dim() == 0:
+            return tensor
+        tensor = self.laid_out(tensor, layout)
+        check_layout(name, layout, tensor.shape, tensor.stride())
         return tensor
+
+    def laid_out(self, tensor, layout):
+        """The same values, strided, transposed or expanded in memory."""
+        if layout == "strided":
+            return self.torch.stack([tensor, tensor], -1)[..., 0]
+        if layout == "expanded":
+            return tensor[:1].expand(tensor.shape)
+        backwards = tuple(reversed(range(tensor.dim())))
+        return tensor.permute(backwards).contiguous().permute(backwards)
 
     def array(self, tensor):
         """(dtype, array) of a tensor; bfloat16 leaves as uint16."""
         dtype = str(tensor.dtype).split(".")[1]
-        tensor = tensor.detach().cpu()
         if dtype == "bfloat16":
-            return dtype, tensor.contiguous().view(self.torch.int16).numpy().view("uint16")
-        return dtype, tensor.numpy()
+            bits = tensor.detach().contiguous().view(self.torch.int16)
+            return dtype, bits.numpy(force=True).view("uint16")
+        return dtype, tensor.numpy(force=True)
 
 
-def check_bits(name, given, held):
-    """Raises RuntimeError unless the framework holds what it was given; NaN payloads may differ."""
-    if held[0] != given[0] or held[1].shape != given[1].shape:
-        raise RuntimeError(
-            "%s: %s%s became %s%s" % (name, given[0], given[1].shape, held[0], held[1].shape)
-        )
-    word = "u%d" % given[1].itemsize
-    differ = numpy.atleast_1d(given[1]).view(word) != numpy.atleast_1d(held[1]).view(word)
-    if (differ & ~(is_nan(*given) & is_nan(*held))).any():
-        raise RuntimeError("%s: the framework does not hold the bits that it was given" % name)
+def strides(shape, layout):
+    """The elements between neighbours along each axis, innermost last, in a layout."""
+    axes = range(len(shape)) if layout == "transposed" else reversed(range(len(shape)))
+    steps, step = [0] * len(shape), 2 if layout == "strided" else 1
+    for axis in axes:
+        steps[axis], step = step, step * shape[axis]
+    return [0, *steps[1:]] if layout == "expanded" else steps
 
 
-def is_nan(dtype, array):
-    array = numpy.atleast_1d(array)
-    return (array & 0x7FFF) > 0x7F80 if dtype == "bfloat16" else array != array
+def check_layout(name, layout, shape, held):
+    """Raises RuntimeError where a tensor does not lie in memory as it is meant to."""
+    due = strides(shape, layout)
+    # Along an axis of one element, and in an array of none, nothing is stepped over.
+    stepped = [axis for axis, n in enumerate(shape) if n > 1 and 0 not in shape]
+    if any(due[axis] != held[axis] for axis in stepped):
+        raise RuntimeError("%s: a %s tensor with strides %s" % (name, layout, tuple(held)))
 
 
 def cpu_name():
@@ -193,7 +208,10 @@ def reproduction(call, literal):
     passed = ["%s=%s" % (name, name) for name in names if name.endswith("weight")]
     passed += ["%s=%r" % option for option in call["options"].items()]
     criterion, called_with = call["surface"], ["logits", "target", *passed]
-    if call["surface"] == "torch.nn.BCEWithLogitsLoss":
+    if call.get("own_loss"):
+        criterion = "own_loss"
+        lines.insert(1, own_source(call["own_loss"]))
+    elif call["surface"] == "torch.nn.BCEWithLogitsLoss":
         criterion, called_with = "%s(%s)" % (criterion, ", ".join(passed)), ["logits", "target"]
     if call.get("mode") == "compiled":
         criterion = "torch.compile(%s, fullgraph=True, dynamic=False)" % criterion
@@ -204,12 +222,34 @@ def reproduction(call, literal):
     return "\n".join(lines) + "\n"
 
 
+def own_source(loss):
+    """The import of the user's loss; under its own name it could hide a name of the paste."""
+    file = os.path.basename(loss["file"])
+    names = (os.path.splitext(file)[0], loss["callable"], loss["file"])
+    return "from %s import %s as own_loss  # %s" % names
+
+
 def tensor_source(name, array, literal, device):
+    """A line that makes the tensor, and where it has a layout another that lays it out."""
     placed = "dtype=torch.%s" % array["dtype"]
     placed += "" if device == "cpu" else ", device=%r" % device
+    made = "torch.tensor(%s, %s)" % (literal(array), placed)
     if 0 in array["shape"]:
-        return "%s = torch.zeros(%r, %s)" % (name, tuple(array["shape"]), placed)
-    return "%s = torch.tensor(%s, %s)" % (name, literal(array), placed)
+        made = "torch.zeros(%r, %s)" % (tuple(array["shape"]), placed)
+    return "%s = %s%s" % (name, made, layout_source(name, array))
+
+
+def layout_source(name, array):
+    layout, rank = array.get("layout"), len(array["shape"])
+    if layout in (None, "cycled") or rank == 0:
+        return ""
+    backwards = ", ".join(map(str, reversed(range(rank))))
+    laid_out = {
+        "strided": "torch.stack([{0}, {0}], -1)[..., 0]".format(name),
+        "expanded": "%s[:1].expand(%s.shape)" % (name, name),
+        "transposed": "{0}.permute({1}).contiguous().permute({1})".format(name, backwards),
+    }
+    return "\n%s = %s  # %s in memory" % (name, laid_out[layout], layout)
 
 
 def quantity_source(quantity, loss, has_upstream):

@@ -12,9 +12,11 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from ..dtypes import CARRIERS
-from ..vocabulary import ARGUMENTS
+from ..vocabulary import ARGUMENTS, LAYOUTS
 
 MOST_ELEMENTS = 1 << 22
+MOST_CYCLED = 1 << 26
+"""Elements of an array of which only one period is kept."""
 NUMBER = "a number (decimal, hexadecimal such as 0x1.8p3, inf, -inf or nan)"
 
 
@@ -83,6 +85,12 @@ def _printed(value: Any) -> Nested:
     return _nested(value, _printed_leaf, 'a number as printed, in quotes ("2.6207")')
 
 
+def _layout(value: str) -> str:
+    if value not in LAYOUTS:
+        raise wrong(f"a layout (one of {', '.join(LAYOUTS)}), not {value!r}")
+    return value
+
+
 def _dtype(value: str) -> str:
     if value not in CARRIERS:
         raise wrong(f"a dtype (one of {', '.join(CARRIERS)}), not {value!r}")
@@ -92,25 +100,28 @@ def _dtype(value: str) -> str:
 Numbers = Annotated[Nested, PlainValidator(_numbers)]
 Printed = Annotated[Nested, PlainValidator(_printed)]
 Dtype = Annotated[str, AfterValidator(_dtype)]
+Layout = Annotated[str, AfterValidator(_layout)]
 Shape = list[Annotated[int, Field(ge=0)]]
 
 
 class ArraySpec(Strict):
-    """{values} or {fill, shape} or {cycle, shape}, each with an optional dtype of its own."""
+    """{values} or {fill, shape} or {cycle, shape}, each with an optional dtype and layout."""
 
     values: Numbers | None = None
     fill: Numbers | None = None
     cycle: Numbers | None = None
     shape: Shape | None = None
     dtype: Dtype | None = None
+    layout: Layout = "contiguous"
 
     def array(self) -> NDArray[np.float64]:
-        """The numbers, not yet rounded to a dtype."""
+        """The numbers, not yet rounded to a dtype; of a cycled array only its period."""
         if self.values is not None:
             return np.array(self.values.leaves, dtype=np.float64).reshape(self.values.shape)
         source = self.fill if self.fill is not None else self.cycle
         assert source is not None and self.shape is not None
-        return np.resize(np.array(source.leaves, dtype=np.float64), self.shape)
+        numbers = np.array(source.leaves, dtype=np.float64)
+        return numbers if self.layout == "cycled" else np.resize(numbers, self.shape)
 
 
 def _written_out(value: Any) -> Any:
@@ -126,13 +137,30 @@ def _consistent(spec: ArraySpec | None) -> ArraySpec | None:
         raise wrong("exactly one of values, fill and cycle")
     if (spec.shape is None) != (ways[0] == "values"):
         raise wrong("a shape with fill or cycle, and none with values")
-    if spec.shape is not None and math.prod(spec.shape) > MOST_ELEMENTS:
-        raise wrong(f"at most {MOST_ELEMENTS} elements", "shape")
+    most = MOST_CYCLED if spec.layout == "cycled" else MOST_ELEMENTS
+    if spec.shape is not None and math.prod(spec.shape) > most:
+        raise wrong(f"at most {most} elements", "shape")
     if spec.cycle is not None and not spec.cycle.leaves:
         raise wrong("at least one number to repeat", "cycle")
     if spec.fill is not None and spec.fill.shape != ():
         raise wrong("one number to fill with", "fill")
+    _can_lie_so(spec)
     return spec
+
+
+def _can_lie_so(spec: ArraySpec) -> None:
+    """Raises where an array of these numbers cannot have the layout."""
+    if spec.layout == "cycled":
+        period = len(spec.cycle.leaves) if spec.cycle is not None else 0
+        if not period or spec.shape is None or len(spec.shape) != 1 or spec.shape[0] % period:
+            raise wrong("a cycle whose length divides the one axis of the shape", "layout")
+    elif spec.layout != "contiguous":
+        numbers = spec.array()
+        if numbers.ndim == 0:
+            raise wrong(f"at least one axis for the layout {spec.layout}", "layout")
+        same = np.array_equal(numbers, np.broadcast_to(numbers[:1], numbers.shape), equal_nan=True)
+        if spec.layout == "expanded" and not same:
+            raise wrong("equal items along the first axis of an expanded array", "layout")
 
 
 AnArray = Annotated[ArraySpec | None, BeforeValidator(_written_out), AfterValidator(_consistent)]
@@ -158,6 +186,7 @@ class CallSpec(Strict):
     reduction: Reduction = None
     options: dict[str, OptionValue] = Field(default_factory=dict)
     gradients: list[Gradient] = Field(default_factory=list)
+    upstream: AnArray = None
 
 
 class CallChange(Strict):
@@ -203,18 +232,30 @@ def _names(value: Any) -> tuple[str, ...]:
     return tuple(names)
 
 
+def _sentence(value: str) -> str:
+    if not value.strip():
+        raise wrong("a sentence")
+    return value
+
+
+Text = Annotated[str, AfterValidator(_sentence)]
+OnlyTrue = Annotated[bool, PlainValidator(_true)]
+Exceptions = Annotated[tuple[str, ...], PlainValidator(_names)]
+
+
 class ExpectSpec(Strict):
     reference: Annotated[ReferenceSpec | None, BeforeValidator(_promised)] = None
     value: Numbers | None = None
     printed: Printed | None = None
-    raises: Annotated[tuple[str, ...] | None, PlainValidator(_names)] = None
+    raises: Exceptions | None = None
+    refuses: Text | None = None
     equals: CallChange | None = None
-    characterise: Annotated[bool | None, PlainValidator(_true)] = None
+    characterise: OnlyTrue | None = None
     shape: Shape | None = None
     dtype: Dtype | None = None
 
 
-KINDS = ("reference", "value", "printed", "raises", "equals", "characterise")
+KINDS = ("reference", "value", "printed", "raises", "refuses", "equals", "characterise")
 
 
 def _expect(spec: ExpectSpec) -> ExpectSpec:
@@ -226,19 +267,13 @@ def _expect(spec: ExpectSpec) -> ExpectSpec:
     return spec
 
 
+Expectations = Annotated[ExpectSpec, AfterValidator(_expect)]
+
+
 def _identifier(value: str) -> str:
     if not value or not all(c.isalnum() or c in "-_." for c in value):
         raise wrong(f"an id of letters, digits, '-', '_' and '.', not {value!r}")
     return value
-
-
-def _claim(value: str) -> str:
-    if not value.strip():
-        raise wrong("the sentence that the case holds the surface to")
-    return value
-
-
-Text = Annotated[str, AfterValidator(_claim)]
 
 
 class CaseSpec(Strict):
@@ -249,7 +284,7 @@ class CaseSpec(Strict):
     source: str | None = None
     each: dict[str, list[Any]] = Field(default_factory=dict)
     call: dict[str, Any]
-    expect: Annotated[ExpectSpec, AfterValidator(_expect)]
+    expect: Expectations
     requires: Text | None = None
 
 

@@ -32,7 +32,7 @@ class Tree:
     """The data of a file and where each part of it stands.
 
     places maps a path such as ("cases", 0, "call") to the (line, column), counted from 1, of its
-    value; the path with a trailing "@" stands for the key itself.
+    value; the path with a trailing "@" stands for the key itself. An empty file has the data None.
     """
 
     file: Path
@@ -63,9 +63,7 @@ def read(file: Path) -> Tree:
         what = f"expected YAML text: the character #x{int(error.character):04x} is not allowed"
         raise CaseFileError(file, line, column, what) from None
     if root is None:
-        raise CaseFileError(
-            file, 1, 1, "expected a case file with `surface` and `cases`, not nothing"
-        )
+        return Tree(file, None, {})
     places: dict[Path_, tuple[int, int]] = {}
     data = _construct(file, root, (), places)
     return Tree(file, data, places)

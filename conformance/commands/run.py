@@ -12,38 +12,70 @@ from rich.console import Console
 
 from ..adapters import available
 from ..engine import Job, run
+from ..generate.plan import Plan
+from ..known import Known, load_known, shipped_known
 from ..question import Question
 from ..report import terminal
 from ..report.document import Json, Record, Settings, document, file_name
 from ..report.junit import junit
 from ..report.markdown import summary
 from ..report.write import atomically, json_text
+from ..session import OwnLoss
 from . import UsageError
-from .select import Filter, Target, load_cases, parse_shard, require_known, targets
+from .select import (
+    Filter,
+    Target,
+    load_cases,
+    parse_loss,
+    parse_shard,
+    require_known,
+    targets,
+)
 
 
 def command(options: Namespace) -> int:
-    """Exit status 0, 1, 3 or 130; raises for wrong usage and invalid case files."""
+    """Exit status 0, 1, 3 or 130; raises for wrong usage and invalid files."""
     adapters = available(options.adapter)
     chosen = targets(options.backend, options.python, adapters)
-    require_known(options.surface, options.dtype, chosen)
-    shard = parse_shard(options.shard)
+    own_loss = parse_loss(options.loss)
+    require_known(options.surface, options.dtype, chosen, own_loss)
     case_files = load_cases([options.cases] if options.cases else [], adapters)
-    selected = Filter(options.surface, options.dtype, shard)
+    known = load_known([options.known or shipped_known()], adapters)
+    selected = Filter(options.surface, options.dtype, parse_shard(options.shard))
     jobs = []
     for target in chosen:
         questions = selected.questions(case_files, target.adapter)
-        if not questions and not (options.surface or options.dtype or options.shard):
+        if not questions and selected.everything and own_loss is None:
             raise UsageError(f"no case file has a surface of {target.adapter.name}")
-        jobs.append(_job(target, options, questions))
+        jobs.append(_job(target, options, selected, questions, known, own_loss))
     require_writable(options.report_dir)
     record = Record(Settings(options.profile, options.seed, options.grade, options.shard))
     return _run(jobs, record, options)
 
 
-def _job(target: Target, options: Namespace, questions: list[Question]) -> Job:
-    start = partial(target.session, options.device, options.mode, options.timeout)
-    return Job(target.adapter, target.python, start, questions, options.grade)
+def _job(
+    target: Target,
+    options: Namespace,
+    selected: Filter,
+    questions: list[Question],
+    known: list[Known],
+    own_loss: OwnLoss | None,
+) -> Job:
+    start = partial(target.session, options.device, options.mode, options.timeout, own_loss)
+    generated = options.only != "cases" and bool(selected.floats)
+    plan = Plan(options.seed, options.profile, selected.floats, selected.shard)
+    return Job(
+        adapter=target.adapter,
+        python=target.python,
+        open=start,
+        questions=[] if own_loss or options.only == "generated" else questions,
+        grade=options.grade,
+        plan=plan if generated else None,
+        surfaces=() if own_loss else selected.of(target.adapter),
+        promised=own_loss is not None,
+        known=known,
+        whole=selected.everything and not (own_loss or options.only or options.cases),
+    )
 
 
 def require_writable(folder: Path) -> None:
@@ -106,6 +138,8 @@ def conclude(console: Console, reports: dict[str, Json], record: Record, folder:
     console.print()
     console.print(terminal.matrix(list(reports.values()), console.width))
     console.print()
+    for report in reports.values():
+        console.print(terminal.exact(report, console.width), end="")
     for absent in record.not_run:
         console.print(f"NOT RUN {absent.adapter}: {absent.reason}", markup=False, soft_wrap=True)
     for (name, report), result in zip(reports.items(), record.results, strict=True):

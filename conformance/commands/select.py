@@ -10,9 +10,9 @@ from pathlib import Path
 
 from ..adapters import AdapterFile
 from ..casefile import CaseFile, load_all
-from ..dtypes import CARRIERS
+from ..dtypes import CARRIERS, FLOATS
 from ..question import Question
-from ..session import IsolatedSession
+from ..session import IsolatedSession, OwnLoss
 from . import UsageError
 
 
@@ -23,7 +23,9 @@ class Target:
     adapter: AdapterFile
     python: str
 
-    def session(self, device: str, mode: str, timeout: float) -> IsolatedSession:
+    def session(
+        self, device: str, mode: str, timeout: float, loss: OwnLoss | None = None
+    ) -> IsolatedSession:
         """A worker in that interpreter. Raises BackendUnavailable."""
         return IsolatedSession(
             self.adapter.source,
@@ -32,6 +34,7 @@ class Target:
             device=device,
             mode=mode,
             timeout=timeout,
+            loss=loss,
         )
 
 
@@ -72,6 +75,19 @@ class Filter:
     dtypes: Sequence[str] = ()
     shard: tuple[int, int] = (1, 1)
 
+    @property
+    def everything(self) -> bool:
+        return not self.surfaces and not self.dtypes and self.shard == (1, 1)
+
+    @property
+    def floats(self) -> tuple[str, ...]:
+        """The dtypes of what is generated."""
+        return tuple(name for name in FLOATS if not self.dtypes or name in self.dtypes)
+
+    def of(self, adapter: AdapterFile) -> tuple[str, ...]:
+        """The adapter's surfaces that are meant."""
+        return tuple(s for s in adapter.surfaces if not self.surfaces or s in self.surfaces)
+
     def questions(self, case_files: Sequence[CaseFile], adapter: AdapterFile) -> list[Question]:
         """The questions for an adapter's surfaces, in the order of the files."""
         asked = [q for file in case_files for q in file.questions if q.surface in adapter.surfaces]
@@ -91,8 +107,29 @@ def parse_shard(text: str | None) -> tuple[int, int]:
     raise UsageError(f"--shard: expected I/N with 1 <= I <= N, not {text!r}")
 
 
-def require_known(surfaces: Sequence[str], dtypes: Sequence[str], chosen: Sequence[Target]) -> None:
+def parse_loss(text: str | None) -> OwnLoss | None:
+    """FILE.py:CALLABLE, as `--loss` takes it. Raises UsageError."""
+    if text is None:
+        return None
+    name, colon, attribute = text.rpartition(":")
+    if not colon or not name.endswith(".py") or not attribute.isidentifier():
+        raise UsageError(f"--loss: expected FILE.py:CALLABLE, not {text!r}")
+    file = Path(name).resolve()
+    try:
+        return OwnLoss(file, attribute, file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--loss: {name}: {getattr(error, 'strerror', error)}") from None
+
+
+def require_known(
+    surfaces: Sequence[str],
+    dtypes: Sequence[str],
+    chosen: Sequence[Target],
+    own_loss: OwnLoss | None,
+) -> None:
     """Raises UsageError for a surface of no chosen backend, or a dtype that is none."""
+    if own_loss is not None and surfaces:
+        raise UsageError("--surface: expected none beside --loss, which takes the place of all")
     known = [surface for target in chosen for surface in target.adapter.surfaces]
     for surface in surfaces:
         if surface not in known:

@@ -16,6 +16,7 @@ from ..engine import (
     BackendNotRun,
     BackendStarted,
     Event,
+    Measured,
     WorkerLost,
 )
 from ..vocabulary import Backend
@@ -43,6 +44,8 @@ class BackendResult:
     python: str
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     checks: list[Check] = field(default_factory=list)
+    accuracy: list[Json] = field(default_factory=list)
+    effort: dict[str, float] = field(default_factory=dict)
     lost: list[WorkerLost] = field(default_factory=list)
     finished: BackendFinished | None = None
     ended: datetime | None = None
@@ -72,6 +75,9 @@ class Record:
             self.not_run.append(event)
         elif isinstance(event, Answered):
             self.results[-1].checks += event.checks
+        elif isinstance(event, Measured):
+            self.results[-1].accuracy += event.rows
+            self.results[-1].effort = event.effort
         elif isinstance(event, WorkerLost):
             self.results[-1].lost.append(event)
         else:
@@ -96,10 +102,11 @@ def document(result: BackendResult, settings: Settings) -> Json:
         "lost_workers": [asdict(death) for death in result.lost],
         "summary": {v: result.counts[v] for v in VERDICTS if result.counts[v]},
         "checks": [check_json(check) for check in result.checks],
-        "accuracy": [],
+        "accuracy": result.accuracy,
         "times": {
             "started": result.started.isoformat(timespec="seconds"),
             "seconds": round((ended - result.started).total_seconds(), 1),
+            "generated": result.effort,
         },
     }
 

@@ -3,134 +3,100 @@
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from ..check import FAILING
 from ..engine import BackendNotRun
+from .exactness import EACH, EXPLAINED, Cell, beyond_in_full, beyond_strict, element, lines, short
+from .matrix import ALARMING, present, release, rows
+from .matrix import EXPLAINED as COLUMNS_EXPLAINED
 
 Json = dict[str, Any]
-Column = tuple[str, tuple[str, ...]]
 
-COLUMNS = (
-    ("kept", ("conforms",)),
-    ("broken", ("deviates", "fixed")),
-    ("known", ("known",)),
-    ("crashed", ("crashed", "timed-out")),
-    ("unsupported", ("unsupported",)),
-    ("left open", ("characterised",)),
-    ("refused", ("refused",)),
-)
-"""Columns of the matrix, each with the verdicts that it counts."""
+VARIANT = re.compile(r"\[.*?\]|:(?:grad|hessian)\.\w+$")
+"""The parts of a check's id that say which expansion of its case, or which quantity, it is."""
 
-
-VARIANT = re.compile(r"\[.*?\]")
-"""The part of a check's id that says which expansion of its case it is."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """A surface of a release: its claims (sentences), and its checks by verdict.
-
-    A claim is broken where any of its checks fails, kept where one conforms and none fails.
-    """
-
-    release: str
-    surface: str
-    kept: int
-    broken: int
-    checks: Counter[str]
-
-    def counts(self, columns: Sequence[Column]) -> list[int]:
-        return [sum(self.checks[v] for v in verdicts) for _, verdicts in columns]
-
-
-def rows(reports: Iterable[Json]) -> list[Row]:
-    """One row a surface that was asked anything, in the adapters' order."""
-    made = []
-    for report in reports:
-        backend = report["backend"]
-        release = f"{backend['adapter']} {backend['framework_version']}"
-        if (backend["device"], backend["mode"]) != ("cpu", "eager"):
-            release += f", {backend['device']}, {backend['mode']}"
-        for surface in backend["surfaces"]:
-            checks = [c for c in report["checks"] if c["surface"] == surface]
-            if checks:
-                made.append(_row(release, surface, checks))
-    return made
-
-
-def _row(release: str, surface: str, checks: Sequence[Json]) -> Row:
-    verdicts: dict[str, set[str]] = defaultdict(set)
-    for check in checks:
-        verdicts[check["source"]["sentence"]].add(check["verdict"])
-    broken = {sentence for sentence, given in verdicts.items() if given & FAILING}
-    kept = {sentence for sentence, given in verdicts.items() if "conforms" in given} - broken
-    return Row(release, surface, len(kept), len(broken), Counter(c["verdict"] for c in checks))
-
-
-def present(made: Sequence[Row]) -> list[Column]:
-    """The columns that count anything; kept and broken always."""
-    always = ("kept", "broken")
-    return [(name, verdicts) for name, verdicts in COLUMNS
-            if name in always or any(row.checks[v] for row in made for v in verdicts)]  # fmt: skip
+MOST_VARIANTS = 12
+"""How many variants of one case are listed; they mostly fail alike."""
 
 
 def summary(reports: Sequence[Json], not_run: Sequence[BackendNotRun]) -> str:
     """A page for a CI job: what was run, the matrix, what deviates and how to see it."""
-    parts = ["# Binary cross entropy with logits: documented claims", ""]
+    parts = ["# Binary cross entropy with logits: promised, and computed", ""]
     for absent in not_run:
         parts += [f"> **NOT RUN: {_text(absent.adapter)}.** {_text(absent.reason)}", ""]
-    parts += [*matrix(reports), ""]
+    parts += [*matrix(reports), "", COLUMNS_EXPLAINED, ""]
     for report in reports:
         parts += _backend(report)
     return "\n".join(parts).rstrip() + "\n"
 
 
 def matrix(reports: Iterable[Json]) -> list[str]:
-    """Surfaces down; claims kept and broken, then checks by verdict, across."""
+    """Surfaces down; claims and generated checks by what came of them across."""
     made = rows(reports)
-    columns = present(made)
-    names = ["claims kept", "claims broken", "checks", *(name for name, _ in columns)]
-    lines = ["| release | surface | " + " | ".join(names) + " |"]
-    lines.append("|---|---|" + "---:|" * len(names))
+    names = present(made)
+    table = [
+        "| release | surface | " + " | ".join(names) + " |",
+        "|---|---|" + "---:|" * len(names),
+    ]
     for row in made:
-        counted = zip((name for name, _ in columns), row.counts(columns), strict=True)
-        cells = [str(row.kept), _alarm("broken", row.broken), str(row.checks.total())]
-        cells += [_alarm(name, count) for name, count in counted]
-        lines.append(f"| {_text(row.release)} | {_code(row.surface)} | {' | '.join(cells)} |")
-    return lines
+        cells = [_alarm(name, row.counts[name]) for name in names]
+        table.append(f"| {_text(row.release)} | {_code(row.surface)} | {' | '.join(cells)} |")
+    return table
 
 
 def _alarm(name: str, count: int) -> str:
-    return f"**{count}**" if count and name in ("broken", "crashed") else str(count)
+    return _bold(str(count), count > 0 and name in ALARMING)
+
+
+def _bold(text: str, bold: bool) -> str:
+    return f"**{text}**" if bold else text
 
 
 def _backend(report: Json) -> list[str]:
     backend = report["backend"]
     where = f"{backend['device']} ({_text(backend['device_name'])}), {backend['mode']}"
-    lines = [
-        f"## {_text(backend['adapter'])} {_text(backend['framework_version'])}",
+    told = [
+        f"## {_text(release(report))}",
         "",
         f"{where}, Python {backend['python']}, numpy {backend['numpy']}, "
         f"suite {report['suite']['version']}, grade {report['suite']['grade']}.",
         "",
     ]
     if report["interrupted"]:
-        lines += [f"> **Interrupted** after {len(report['checks'])} checks.", ""]
+        told += [f"> **Interrupted** after {len(report['checks'])} checks.", ""]
     if report["broken"]:
-        lines += [f"> **The backend was lost.** {_text(report['broken'])}", ""]
+        told += [f"> **The backend was lost.** {_text(report['broken'])}", ""]
     for death in report["lost_workers"]:
-        lines += [f"> **A worker died** after {_code(death['after'])}: {_text(death['cause'])}", ""]
-    failing: dict[str, list[Json]] = defaultdict(list)
-    for check in report["checks"]:
-        if check["verdict"] in FAILING:
-            failing[VARIANT.sub("", check["id"])].append(check)
-    for case, variants in failing.items():
-        lines += _deviation(case, variants)
-    return [*lines, *([] if failing else ["No deviation.", ""]), *_left_open(report)]
+        told += [f"> **A worker died** after {_code(death['after'])}: {_text(death['cause'])}", ""]
+    return [
+        *told,
+        *_deviations(report),
+        *_exactness(report),
+        *_known(report),
+        *_strict(report),
+        *_left_open(report),
+    ]
+
+
+def _deviations(report: Json) -> list[str]:
+    failing = _by_case(c for c in report["checks"] if c["verdict"] in FAILING)
+    told = [line for case, variants in failing.items() for line in _deviation(case, variants)]
+    return told or ["No new deviation." if _of(report, "known") else "No deviation.", ""]
+
+
+def _by_case(checks: Iterable[Json]) -> dict[str, list[Json]]:
+    """The checks that are variants of one case, or quantities of one series, together."""
+    cases: dict[str, list[Json]] = defaultdict(list)
+    for check in checks:
+        cases[VARIANT.sub("", check["id"])].append(check)
+    return cases
+
+
+def _of(report: Json, verdict: str) -> list[Json]:
+    return [check for check in report["checks"] if check["verdict"] == verdict]
 
 
 def _deviation(case: str, variants: Sequence[Json]) -> list[str]:
@@ -143,10 +109,13 @@ def _deviation(case: str, variants: Sequence[Json]) -> list[str]:
         f"{_text(source['document'])}: “{_text(source['sentence'])}”",
         "",
     ]
-    for check in variants:
+    for check in variants[:MOST_VARIANTS]:
         variant = "".join(VARIANT.findall(check["id"]))
         named = f"{_code(variant)} " if variant else ""
-        lines.append(f"- {named}**{_text(check['summary'])}**")
+        other = f"{check['verdict']}: " if check["verdict"] != first["verdict"] else ""
+        lines.append(f"- {named}**{other}{_text(check['summary'])}**")
+    if len(variants) > MOST_VARIANTS:
+        lines.append(f"- and {len(variants) - MOST_VARIANTS} more, in the JSON report")
     lines.append("")
     if first["note"]:
         lines += [_text(first["note"]), ""]
@@ -155,16 +124,113 @@ def _deviation(case: str, variants: Sequence[Json]) -> list[str]:
     return [*lines, f"{fence}python", code, fence, ""]
 
 
+def _exactness(report: Json) -> list[str]:
+    """Surfaces and dtypes down, quantities across; every row of figures folded below."""
+    if not report["accuracy"]:
+        return []
+    names = list(EACH)
+    told = [
+        "### How exact",
+        "",
+        f"{EXPLAINED} Bold: beyond the stable grade.",
+        "",
+        "| surface | dtype | " + " | ".join(names) + " | within |",
+        "|---|---|" + "---:|" * len(names) + "---|",
+    ]
+    for line in lines(report["accuracy"], EACH):
+        cells = " | ".join(map(_cell, line.cells))
+        within = _bold(line.grade, line.grade == "neither")
+        told.append(f"| {_code(line.surface)} | {line.dtype} | {cells} | {within} |")
+    named = beyond_strict(report["accuracy"], "surface", "dtype", "quantity")
+    beyond = [f"- {_text(beyond_in_full(row))}" for row in named]
+    return [
+        *told,
+        "",
+        *_folded(f"{len(beyond)} beyond the strict grade: the worst element of each", beyond),
+        *_folded("Every figure, by reduction", _figures(report["accuracy"])),
+    ]
+
+
+def _cell(cell: Cell | None) -> str:
+    if cell is None:
+        return "–"
+    return _bold(cell.text, cell.grade == "neither")
+
+
+FIGURES: dict[str, Callable[[Json], str]] = {
+    "surface": lambda row: _code(row["surface"]),
+    "dtype": lambda row: str(row["dtype"]),
+    "reduction": lambda row: str(row["reduction"]),
+    "quantity": lambda row: str(row["quantity"]),
+    "elements": lambda row: f"{row['elements']:,}",
+    "p50": lambda row: short(row["p50"]),
+    "p99": lambda row: short(row["p99"]),
+    "p99.9": lambda row: short(row["p999"]),
+    "max ulp": lambda row: short(row["max_ulp"]),
+    "nearest": lambda row: f"{100 * row['correctly_rounded'] / max(row['elements'], 1):.0f} %",
+    "k stable": lambda row: short(row["k_stable"]),
+    "k strict": lambda row: short(row["k_strict"]),
+    "rtol at atol 0": lambda row: short(row["smallest_rtol"]["0"]),
+    "rtol at another atol": lambda row: _pairs(row["smallest_rtol"], leaving="0"),
+    "atol at rtol": lambda row: _pairs(row["smallest_atol"]),
+    "worst": lambda row: _text(element(row["at"])) if row["at"] else "–",
+}
+"""Columns of the full table, each with what it shows of a row."""
+
+
+def _pairs(found: Json, leaving: str = "") -> str:
+    """value (at key), for each but one."""
+    return ", ".join(f"{short(v)} (at {key})" for key, v in found.items() if key != leaving)
+
+
+def _figures(accuracy: Sequence[Json]) -> list[str]:
+    table = [
+        f"| {' | '.join(FIGURES)} |",
+        "|---|---|---|---|" + "---:|" * (len(FIGURES) - 5) + "---|",
+    ]
+    return table + [f"| {' | '.join(show(row) for show in FIGURES.values())} |" for row in accuracy]
+
+
+def _known(report: Json) -> list[str]:
+    """The known deviations, folded away, by their causes."""
+    known = _of(report, "known")
+    causes: dict[str, list[Json]] = defaultdict(list)
+    for check in known:
+        causes[check["note"] or check["summary"]].append(check)
+    told = []
+    for cause, checks in causes.items():
+        told += ["", f"**{_text(cause)}**", ""]
+        told += [f"- {_code(check['id'])}: {_text(check['summary'])}" for check in checks]
+    return _folded(f"{len(known)} known deviations, {len(causes)} causes", told)
+
+
+def _strict(report: Json) -> list[str]:
+    """What only the strict grade names, folded away, by series."""
+    named = [c for c in _of(report, "conforms") if c["strict"] is False]
+    told = []
+    for case, checks in _by_case(named).items():
+        first = checks[0]
+        variant = "".join(VARIANT.findall(first["id"]))
+        more = f" and {len(checks) - 1} more" if len(checks) > 1 else ""
+        shown = f" ({_code(variant)}{more})" if variant else ""
+        told.append(f"- {_code(case)}{shown}: {_text(first['summary'])}")
+    return _folded(f"{len(named)} conform, and are named by the strict grade", told)
+
+
 def _left_open(report: Json) -> list[str]:
     """What the documents leave open, folded away: recorded, not judged."""
-    checks = [c for c in report["checks"] if c["verdict"] == "characterised"]
-    if not checks:
-        return []
-    lines = [f"<details><summary>{len(checks)} left open: recorded, not judged</summary>", ""]
-    for check in checks:
+    told = []
+    for check in _of(report, "characterised"):
         note = f" ({_text(check['note'])})" if check["note"] else ""
-        lines.append(f"- {_code(check['id'])}: {_text(check['summary'])}{note}")
-    return [*lines, "", "</details>", ""]
+        told.append(f"- {_code(check['id'])}: {_text(check['summary'])}{note}")
+    return _folded(f"{len(told)} left open: recorded, not judged", told)
+
+
+def _folded(title: str, body: Sequence[str]) -> list[str]:
+    """Lines that unfold under a title; nothing where there are none."""
+    if not body:
+        return []
+    return [f"<details><summary>{title}</summary>", "", *body, "", "</details>", ""]
 
 
 def _code(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import fill
 from typing import Any
 
 from rich.console import Console, RenderableType
@@ -18,9 +19,11 @@ from ..engine import (
     BackendNotRun,
     BackendStarted,
     Event,
+    Measured,
     WorkerLost,
 )
-from .markdown import Column, Row, present, rows
+from . import exactness
+from .matrix import ALARMING, CLAIMS, GENERATED, Row, present, release, rows
 
 Json = dict[str, Any]
 EVERY = 100
@@ -47,7 +50,7 @@ class Terminal:
         elif isinstance(event, WorkerLost):
             told = f"the worker died after {event.after}: {event.cause}"
             self._print(f"[bold red]{self.name}[/]: {escape(told)}")
-        else:
+        elif not isinstance(event, Measured):
             self._finished(event)
 
     def close(self) -> None:
@@ -98,44 +101,102 @@ class Terminal:
 
 
 WIDE = 130
-"""Columns that the matrix needs; narrower terminals get two lines a surface."""
+"""Columns that the tables need; narrower terminals get two lines a surface, and fewer columns."""
 
 
 def matrix(reports: Sequence[Json], width: int) -> RenderableType:
-    """Surfaces down; claims kept and broken, then checks by verdict, across."""
+    """Surfaces down; claims and generated checks by what came of them across."""
     made = rows(reports)
-    columns = present(made)
-    return _table(made, columns) if width >= WIDE else _lines(made, columns)
+    names = present(made)
+    return _table(made, names) if width >= WIDE else _lines(made, names)
 
 
-def _lines(made: Sequence[Row], columns: Sequence[Column]) -> Text:
+def _lines(made: Sequence[Row], names: Sequence[str]) -> Text:
+    others = [name for name in names if name not in CLAIMS + GENERATED]
     text = Text()
     for row in made:
         text.append(f"{row.release}  {row.surface}\n", style="bold")
-        text.append(f"    claims: {row.kept} kept, ").append_text(_alarm("broken", row.broken))
-        text.append(f" broken; {row.checks.total()} checks:")
-        for (name, _), count in zip(columns, row.counts(columns), strict=True):
-            text.append(" ").append_text(_alarm(name, count)).append(f" {name}")
-        text.append("\n")
+        told = [_sort("claims", row, [name for name in names if name in CLAIMS])]
+        if row.generated:
+            told.append(_sort("generated", row, [name for name in names if name in GENERATED]))
+        told += [_alarm(name, row.counts[name]).append(f" {name}") for name in others]
+        text.append("    ").append_text(Text("; ").join(told)).append("\n")
     return text
 
 
-def _table(made: Sequence[Row], columns: Sequence[Column]) -> Table:
+def _sort(sort: str, row: Row, names: Sequence[str]) -> Text:
+    """claims: 12 kept, 0 broken."""
+    words = ((_alarm(name, row.counts[name]), name.removeprefix(f"{sort} ")) for name in names)
+    return Text(f"{sort}: ") + Text(", ").join(count.append(f" {word}") for count, word in words)
+
+
+def _table(made: Sequence[Row], names: Sequence[str]) -> Table:
     table = Table(box=None, pad_edge=False)
     table.add_column("release", no_wrap=True)
     table.add_column("surface", overflow="fold")
-    for name in ("claims kept", "claims broken", "checks", *(name for name, _ in columns)):
-        table.add_column(name, justify="right", no_wrap=True)
+    for name in names:
+        table.add_column(name.replace(" ", "\n", 1), justify="right", no_wrap=True)
     for row in made:
-        cells = [Text(str(row.kept)), _alarm("broken", row.broken), Text(str(row.checks.total()))]
-        counted = zip(columns, row.counts(columns), strict=True)
-        cells += [_alarm(name, count) for (name, _), count in counted]
+        cells = [_alarm(name, row.counts[name]) for name in names]
         table.add_row(Text(row.release), Text(row.surface), *cells)
     return table
 
 
 def _alarm(name: str, count: int) -> Text:
-    return Text(str(count), style="bold red" if count and name in ("broken", "crashed") else "")
+    return Text(str(count), style="bold red" if count and name in ALARMING else "")
+
+
+HEIGHT = 24
+"""Lines that the exactness of a backend may take; what does not fit is counted."""
+WIDE_EXACT = 150
+"""Columns that the exactness of each quantity needs."""
+
+
+def exact(report: Json, width: int) -> Text:
+    """How exact a backend was: surfaces and dtypes down, quantities across; empty if unmeasured."""
+    measured = report["accuracy"]
+    if not measured:
+        return Text()
+    wide = width >= WIDE_EXACT
+    groups = exactness.EACH if wide else exactness.FEW
+    made = exactness.lines(measured, groups)
+    columns = [["", *(line.dtype for line in made)]]
+    for index, name in enumerate(groups):
+        columns.append([name, *(_cell(line.cells[index], wide) for line in made)])
+    widths = [max(map(len, column)) for column in columns]
+    text = Text()
+    text.append(f"{release(report)}, how exact\n", style="bold")
+    explained = exactness.EXPLAINED if wide else exactness.EXPLAINED_BRIEFLY
+    text.append(f"{fill(explained, width)}\n{_aligned(columns, 0, widths)}  within\n")
+    for index, line in enumerate(made):
+        if index == 0 or line.surface != made[index - 1].surface:
+            text.append(f"{line.surface}\n", style="bold")
+        style = "bold red" if line.grade == "neither" else ""
+        text.append(f"{_aligned(columns, index + 1, widths)}  {line.grade}\n", style=style)
+    return text.append(_beyond(measured, HEIGHT - text.plain.count("\n")))
+
+
+def _aligned(columns: Sequence[Sequence[str]], row: int, widths: Sequence[int]) -> str:
+    first, *cells = (column[row] for column in columns)
+    padded = (cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True))
+    return "  ".join(["", first.ljust(widths[0]), *padded])
+
+
+def _cell(cell: exactness.Cell | None, wide: bool) -> str:
+    if cell is None:
+        return "–"
+    return cell.text if wide else cell.brief
+
+
+def _beyond(measured: Sequence[Json], room: int) -> str:
+    """The worst elements beyond the strict grade, as many as there is room for."""
+    rows = exactness.beyond_strict(measured, "dtype", "quantity")
+    told = [f"  {exactness.beyond_shortly(row)}" for row in rows]
+    if len(told) >= room:  # the heading takes a line
+        told = told[: max(room - 2, 0)]
+    rest = len(rows) - len(told)
+    more = f" ({rest} more in the summary)" if rest else ""
+    return "\n".join([f"beyond the strict grade{more}:", *told, ""]) if rows else ""
 
 
 def console() -> Console:

@@ -6,11 +6,13 @@ without hurting the run; `LocalSession` runs them in this process.
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterable, Sequence
 from typing import Protocol
 
 from ..vocabulary import Backend, Call, Outcome
 from .isolated import IsolatedSession, LostWorker
 from .local import AdapterModule, LocalSession
+from .own_loss import OwnLoss
 from .unavailable import BackendUnavailable
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "IsolatedSession",
     "LocalSession",
     "LostWorker",
+    "OwnLoss",
     "Session",
 ]
 
@@ -34,6 +37,11 @@ class Session(Protocol):
     @property
     def restarts(self) -> int: ...
 
+    @property
+    def framework_seconds(self) -> float: ...
+
     def run(self, call: Call) -> Outcome: ...
+
+    def stream(self, batches: Iterable[Sequence[Call]]) -> Generator[list[Outcome], None, None]: ...
 
     def close(self) -> None: ...

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 from ..vocabulary import (
+    ARGUMENTS,
     Array,
     Backend,
     Call,
@@ -20,8 +21,10 @@ from ..vocabulary import (
     Raised,
     TimedOut,
     Unsupported,
+    Wire,
 )
 from . import worker as far_side
+from .own_loss import OwnLoss
 from .process import GLANCE, Garbled, Gone, Silent, Unsendable, WorkerProcess
 from .unavailable import BackendUnavailable
 
@@ -50,7 +53,9 @@ class IsolatedSession:
 
     adapter_source, adapter_name: the text of an adapter file, and the name to report it by;
     timeout: seconds for a call; start_timeout: for a start, imports of the framework included;
-    memory_limit: bytes that a worker may grow beyond what it used after its start;
+    memory_limit: bytes that a worker may grow beyond what it used after its start (one that has
+    grown by half of that between two calls is replaced);
+    loss: a callable of the user's own in the place of the framework's;
     variables: environment variables set for the worker beside the inherited ones.
 
     Raises BackendUnavailable. For one user at a time: calls must not overlap.
@@ -67,6 +72,7 @@ class IsolatedSession:
         timeout: float = 60.0,
         start_timeout: float = 300.0,
         memory_limit: int = 4 * GIB,
+        loss: OwnLoss | None = None,
         variables: Mapping[str, str] | None = None,
     ) -> None:
         self._request = {
@@ -74,6 +80,7 @@ class IsolatedSession:
             "name": adapter_name,
             "device": device,
             "mode": mode,
+            "loss": loss and loss.wire(),
         }
         self._python = python
         self._timeout = timeout
@@ -81,6 +88,8 @@ class IsolatedSession:
         self._memory_limit = memory_limit
         self._variables = dict(variables or {})
         self._lost: list[LostWorker] = []
+        self._flights: list[_Flight] = []
+        self._seconds = 0.0
         self._starts = 0
         self._serial = 0
         self._last_call: Call | None = None
@@ -99,31 +108,42 @@ class IsolatedSession:
         """How many workers were started after the first."""
         return self._starts - 1
 
+    @property
+    def framework_seconds(self) -> float:
+        """Seconds that the adapter's `run` took in all calls so far: the framework's own time."""
+        return self._seconds
+
     def run(self, call: Call) -> Outcome:
         """What came of the call: exactly one outcome, whatever becomes of the worker.
 
         Raises BackendUnavailable if a worker is lost and no new one can be started, and
         ValueError after close().
         """
-        if self._closed:
-            raise ValueError("the session is closed")
-        failure: Failure | None = None
-        for _ in range(TRIES):
-            worker = self._ready_worker()
-            self._serial += 1
-            talk = _Conversation(self._serial, call.want)
-            try:
-                failure = self._converse(worker, call, talk)
-            except BaseException:
-                # Ctrl-C, most likely. What the worker still does belongs to nobody.
+        self._require_open()
+        while self._flights:
+            self._land()
+        return self._run(call)
+
+    def stream(self, batches: Iterable[Sequence[Call]]) -> Generator[list[Outcome], None, None]:
+        """The outcomes of each batch, in order, one per call, as `run` would give them.
+
+        The worker is one batch ahead: it computes the next while the caller looks at these. run()
+        may be called in between. Where a worker is lost within a batch, each of its calls is run
+        by itself; if then none ends its worker, the loss is among `lost`. Raises as run() does.
+        """
+        ahead: _Flight | None = None
+        try:
+            for batch in batches:
+                flight, ahead = ahead, self._launched(tuple(batch))
+                if flight is not None:
+                    yield self._landed(flight)
+            if ahead is not None:
+                yield self._landed(ahead)
+        finally:
+            if ahead in self._flights:
+                # What the worker still does belongs to nobody.
+                self._flights.remove(ahead)
                 self._drop()
-                raise
-            if talk.done or talk.stage != NOT_BEGUN or isinstance(failure, Unsupported):
-                self._last_call = call
-                return Outcome(talk.values, failure)
-            assert isinstance(failure, Crashed | TimedOut)
-            self._note_lost(_cause(failure), failure.stderr)
-        return Outcome({}, failure)
 
     def close(self) -> None:
         """Ends the worker and whatever it started. A second close does nothing."""
@@ -143,19 +163,52 @@ class IsolatedSession:
     ) -> None:
         self.close()
 
+    def _require_open(self) -> None:
+        if self._closed:
+            raise ValueError("the session is closed")
+
     # ---- one call
 
-    def _converse(self, worker: _Worker, call: Call, talk: _Conversation) -> Failure | None:
-        """Asks and listens until the call is done or the worker is ended; what stopped it."""
+    def _run(self, call: Call) -> Outcome:
+        failure: Failure | None = None
+        for _ in range(TRIES):
+            worker = self._ready_worker()
+            self._serial += 1
+            talk = _Conversation(self._serial, call)
+            failure = self._converse(worker, talk, ("call", talk.serial, call.wire()))
+            if talk.done or talk.stage != NOT_BEGUN or isinstance(failure, Unsupported):
+                self._last_call = call
+                self._seconds += talk.seconds
+                return Outcome(talk.values, failure, talk.changed)
+            assert isinstance(failure, Crashed | TimedOut)
+            self._note_lost(_cause(failure), failure.stderr)
+        return Outcome({}, failure)
+
+    def _converse(self, worker: _Worker, talk: _Talk, message: object = None) -> Failure | None:
+        """Asks and listens until the talk is done or the worker is ended; what stopped it.
+
+        message: the question, if it has not been sent before.
+        """
+        try:
+            return self._listened(worker, talk, message)
+        except BaseException:
+            # Ctrl-C, most likely. What the worker still does belongs to nobody.
+            self._drop()
+            raise
+
+    def _listened(self, worker: _Worker, talk: _Talk, message: object) -> Failure | None:
         process = worker.process
-        process.clear_log()
         deadline = time.monotonic() + self._timeout
         stopped: str | None = None
         try:
-            process.send((talk.serial, call.wire()), deadline)
+            if message is not None:
+                process.clear_log()
+                process.send(message, deadline)
             while not talk.done:
                 try:
                     talk.hear(process.receive(GLANCE))
+                    if talk.of_many:
+                        deadline = time.monotonic() + self._timeout
                     continue
                 except Silent:
                     process.trim_log()
@@ -181,20 +234,21 @@ class IsolatedSession:
             self._worker = None
             return Crashed(f"broke the protocol: {garbled}", process.said(), talk.stage)
         if stopped is None:
-            # Growth is looked at here too, since many short calls end before any glance.
+            # Growth is looked at here too, since many short calls end before any glance; at half
+            # the limit, so that what leaks slowly does not reach it in the middle of a call.
             if time.monotonic() > worker.next_look:
                 worker.next_look = time.monotonic() + GLANCE
-                worker.spent = bool(self._overgrown(worker))
+                worker.spent = self._growth(worker) > self._memory_limit / 2
             return talk.failure
         self._end(worker, talk)
         if not talk.done:
             return Crashed(stopped, process.said(), talk.stage)
         # It had answered in full, and died before that was read.
-        self._last_call = call
+        self._last_call = talk.last_call
         self._note_lost(stopped, process.said())
         return talk.failure
 
-    def _end(self, worker: _Worker, talk: _Conversation) -> None:
+    def _end(self, worker: _Worker, talk: _Talk) -> None:
         """Ends the worker; what it had sent before still counts."""
         self._worker = None
         for message in worker.process.end():
@@ -204,13 +258,78 @@ class IsolatedSession:
                 break
 
     def _overgrown(self, worker: _Worker) -> str | None:
-        grown = worker.process.resident() - worker.resident_at_start
+        grown = self._growth(worker)
         if grown <= self._memory_limit:
             return None
         return (
             f"memory limit: the worker grew by {grown / GIB:.1f} GiB, "
             f"more than the {self._memory_limit / GIB:.1f} GiB allowed"
         )
+
+    def _growth(self, worker: _Worker) -> int:
+        """Bytes beyond what the worker used after its start."""
+        return worker.process.resident() - worker.resident_at_start
+
+    # ---- batches
+
+    def _launched(self, calls: tuple[Call, ...]) -> _Flight:
+        """A batch on its way, behind the one that the worker has, if it has one."""
+        self._require_open()
+        flight = _Flight(calls)
+        if not calls:
+            flight.outcomes = []
+            return flight
+        self._flights.append(flight)
+        if len(self._flights) == 1:
+            self._send_ahead(flight, self._ready_worker())
+        elif (worker := self._flights[-2].worker) and worker is self._worker and not worker.spent:
+            self._send_ahead(flight, worker)
+        return flight
+
+    def _send_ahead(self, flight: _Flight, worker: _Worker) -> None:
+        """Sends a batch, if that can be done; else it is sent when its turn comes."""
+        try:
+            worker.process.clear_log()
+            worker.process.send(self._question(flight), time.monotonic() + self._timeout)
+            flight.worker = worker
+        except (Gone, Unsendable):
+            pass
+        except Silent:
+            self._drop()
+        except BaseException:
+            self._drop()
+            raise
+
+    def _question(self, flight: _Flight) -> object:
+        self._serial += 1
+        flight.serial = self._serial
+        return flight.wire()
+
+    def _landed(self, flight: _Flight) -> list[Outcome]:
+        """The outcomes of a batch: exactly one for each call, whatever becomes of the worker."""
+        self._require_open()
+        while flight.outcomes is None:
+            self._land()
+        return flight.outcomes
+
+    def _land(self) -> None:
+        """Waits for the outcomes of the oldest batch on its way."""
+        flight = self._flights.pop(0)
+        worker, question = flight.worker, None
+        if worker is None or worker is not self._worker:
+            worker, question = self._ready_worker(), self._question(flight)
+        before = self._last_call
+        talk = _BatchTalk(flight.serial, flight.calls)
+        failure = self._converse(worker, talk, question)
+        if talk.done:
+            self._last_call = talk.last_call
+            self._seconds += talk.seconds
+            flight.outcomes = talk.outcomes
+            return
+        flight.outcomes = [self._run(call) for call in flight.calls]
+        died_again = any(isinstance(o.failure, Crashed | TimedOut) for o in flight.outcomes)
+        if isinstance(failure, Crashed | TimedOut) and not died_again:
+            self._lost.append(LostWorker(_cause(failure), failure.stderr, before))
 
     # ---- workers
 
@@ -261,10 +380,26 @@ class IsolatedSession:
 def _cause(failure: Crashed | TimedOut) -> str:
     if isinstance(failure, Crashed):
         return failure.cause
-    return f"did not take a call within {failure.seconds:g} s"
+    if failure.during == NOT_BEGUN:
+        return f"did not take a call within {failure.seconds:g} s"
+    return f"did not answer within {failure.seconds:g} s"
 
 
 # ---- what is said
+
+
+class _Talk(Protocol):
+    """What has been heard of a question. of_many: each message says that the worker goes on."""
+
+    of_many: bool
+    stage: str
+    done: bool
+    failure: Failure | None
+
+    @property
+    def last_call(self) -> Call: ...
+
+    def hear(self, message: Any) -> None: ...
 
 
 @dataclass
@@ -272,11 +407,18 @@ class _Conversation:
     """What has been heard of one call."""
 
     serial: int
-    want: tuple[str, ...]
+    call: Call
     stage: str = NOT_BEGUN
     values: dict[str, Array] = field(default_factory=dict)
     done: bool = False
     failure: Failure | None = None
+    changed: tuple[str, ...] = ()
+    seconds: float = 0.0
+    of_many = False
+
+    @property
+    def last_call(self) -> Call:
+        return self.call
 
     def hear(self, message: Any) -> None:
         """Takes a message in; those of other calls are dropped. Raises Garbled."""
@@ -288,13 +430,11 @@ class _Conversation:
                 (self.stage,) = map(str, fields)
             elif kind == "value":
                 quantity, wire = fields
-                array = Array.from_wire(wire)
-                array.bits  # noqa: B018  raises if shape and bytes disagree
-                self.values[quantity] = array
-                left = [q for q in self.want if q not in self.values]
+                self.values[quantity] = _result(wire)
+                left = [q for q in self.call.want if q not in self.values]
                 self.stage = left[0] if left else far_side.FINISH
             elif kind == "done":
-                (self.failure,) = map(failure_from_wire, fields)
+                self.failure, self.changed, self.seconds = end_from_wire(*fields)
                 self.done = True
             else:
                 raise ValueError(f"a message of kind {kind!r}")
@@ -303,6 +443,101 @@ class _Conversation:
 
     def is_addressed(self, serial: object) -> bool:
         return serial == self.serial
+
+
+@dataclass
+class _BatchTalk:
+    """What has been heard of a batch."""
+
+    serial: int
+    calls: tuple[Call, ...]
+    stage: str = NOT_BEGUN
+    outcomes: list[Outcome] = field(default_factory=list)
+    done: bool = False
+    seconds: float = 0.0
+    failure: Failure | None = None
+    of_many = True
+
+    @property
+    def last_call(self) -> Call:
+        return self.calls[-1]
+
+    def hear(self, message: Any) -> None:
+        """Takes a message in; those of other batches are dropped. Raises Garbled."""
+        try:
+            kind, serial, *fields = message
+            if serial != self.serial or self.done:
+                return
+            if kind == "at":
+                (self.stage,) = (f"call {at + 1} of {len(self.calls)}" for at in fields)
+            elif kind == "all":
+                (answers,) = fields
+                for call, answer in zip(self.calls, answers, strict=True):
+                    self.outcomes.append(self._outcome(call, *answer))
+                self.done = True
+            else:
+                raise ValueError(f"a message of kind {kind!r}")
+        except (TypeError, ValueError, KeyError) as error:
+            raise Garbled(f"{type(error).__name__}: {error}") from None
+
+    def _outcome(self, call: Call, returned: Any, *end: Any) -> Outcome:
+        failure, changed, seconds = end_from_wire(*end)
+        values = {quantity: _result(wire) for quantity, wire in returned}
+        if not set(values) <= set(call.want):
+            raise ValueError(f"{', '.join(values)} instead of {', '.join(call.want)}")
+        self.seconds += seconds
+        return Outcome(values, failure, changed)
+
+
+@dataclass(eq=False)
+class _Flight:
+    """A batch on its way: which worker has it, if any, and what came of it at last."""
+
+    calls: tuple[Call, ...]
+    serial: int = 0
+    worker: _Worker | None = None
+    outcomes: list[Outcome] | None = None
+
+    def wire(self) -> tuple[str, int, list[Wire], list[Wire]]:
+        """The message: each distinct array once, and calls that name them by position."""
+        positions: dict[int, int] = {}
+        arrays: list[Wire] = []
+
+        def position(array: Array | None) -> int | None:
+            if array is None:
+                return None
+            if id(array) not in positions:
+                positions[id(array)] = len(arrays)
+                arrays.append(array.wire())
+            return positions[id(array)]
+
+        calls = [
+            {
+                "surface": call.surface,
+                "arguments": {name: position(call.argument(name)) for name in ARGUMENTS},
+                "options": dict(call.options),
+                "want": call.want,
+                "upstream": position(call.upstream),
+            }
+            for call in self.calls
+        ]
+        return "batch", self.serial, arrays, calls
+
+
+def _result(wire: Any) -> Array:
+    array = Array.from_wire(wire)
+    array.bits  # noqa: B018  raises if shape and bytes disagree
+    return array
+
+
+def end_from_wire(
+    failure: Any, changed: Any, seconds: Any
+) -> tuple[Failure | None, tuple[str, ...], float]:
+    """What the end of a call says: the failure, the arguments changed, the framework's seconds.
+
+    Raises TypeError or ValueError.
+    """
+    return failure_from_wire(failure), tuple(map(str, changed)), float(seconds)
 
 
 def failure_from_wire(wire: Any) -> Failure | None:
@@ -348,7 +583,7 @@ def far_source() -> str:
 
 
 def _start(
-    request: Mapping[str, str], python: str, variables: Mapping[str, str], timeout: float
+    request: Mapping[str, Any], python: str, variables: Mapping[str, str], timeout: float
 ) -> _Worker:
     deadline = time.monotonic() + timeout
     late = f"did not start within {timeout:g} s"
@@ -375,7 +610,12 @@ def _start(
                 stage = fields[0]
             elif kind == "refused":
                 where, name, message = fields
-                raise _NotStarted(f"{where} raised {name}: {message}", ())
+                said = (
+                    message
+                    if name == far_side.NoOwnLoss.__name__
+                    else (f"{where} raised {name}: {message}")
+                )
+                raise _NotStarted(said, ())
             elif kind == "ready":
                 about = dict(fields[0])
                 process.pid = about.pop("pid")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Protocol
 
 from ..vocabulary import Array, Backend, Call, Failure, Outcome
 from . import worker
-from .isolated import LostWorker, failure_from_wire
+from .isolated import LostWorker, end_from_wire
+from .own_loss import OwnLoss
 from .unavailable import BackendUnavailable
 
 
@@ -29,17 +31,33 @@ class LocalSession:
     lost: tuple[LostWorker, ...] = ()
     restarts = 0
 
-    def __init__(self, adapter: AdapterModule, *, device: str = "cpu", mode: str = "eager") -> None:
+    def __init__(
+        self,
+        adapter: AdapterModule,
+        *,
+        device: str = "cpu",
+        mode: str = "eager",
+        loss: OwnLoss | None = None,
+    ) -> None:
+        where = f"{adapter.NAME} on {device} ({mode}) in this interpreter"
         try:
             self._adapter = adapter.open(device, mode)
             about = worker.about(adapter, self._adapter)
+            if loss is not None:
+                worker.hand_over(loss.wire(), self._adapter)
+                about["surfaces"] = [loss.surface]
+        except worker.NoOwnLoss as error:
+            raise BackendUnavailable(f"{where}: {error}") from error
         except Exception as error:
-            raise BackendUnavailable(
-                f"{adapter.NAME} on {device} ({mode}) in this interpreter: "
-                f"{worker.described(error)}"
-            ) from error
+            raise BackendUnavailable(f"{where}: {worker.described(error)}") from error
+        self._seconds = 0.0
         about = {k: tuple(v) if isinstance(v, list) else v for k, v in about.items()}
         self.backend = Backend(adapter=adapter.NAME, device=device, mode=mode, **about)
+
+    @property
+    def framework_seconds(self) -> float:
+        """Seconds that the adapter's `run` took in all calls so far: the framework's own time."""
+        return self._seconds
 
     def run(self, call: Call) -> Outcome:
         """What came of the call.
@@ -48,17 +66,24 @@ class LocalSession:
         user's or the test runner's.
         """
         values: dict[str, Array] = {}
-        failures: list[Failure | None] = []
+        ends: list[tuple[Failure | None, tuple[str, ...], float]] = []
 
         def send(kind: str, *fields: Any) -> None:
             if kind == "value":
                 quantity, wire = fields
                 values[quantity] = Array.from_wire(wire)
             elif kind == "done":
-                failures.extend(map(failure_from_wire, fields))
+                ends.append(end_from_wire(*fields))
 
         worker.perform(self._adapter, call.wire(), send, (Exception, SystemExit))
-        return Outcome(values, failures[-1])
+        failure, changed, seconds = ends[-1]
+        self._seconds += seconds
+        return Outcome(values, failure, changed)
+
+    def stream(self, batches: Iterable[Sequence[Call]]) -> Generator[list[Outcome], None, None]:
+        """The outcomes of each batch, in order, one per call."""
+        for batch in batches:
+            yield [self.run(call) for call in batch]
 
     def close(self) -> None:
         """Nothing to end."""

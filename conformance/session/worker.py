@@ -4,13 +4,24 @@ This file is sent as text, with an adapter's, into the interpreter under test, w
 suite is installed: Python 3.8 and numpy, no relative import, no newer syntax. `perform` is also
 what `LocalSession` runs in process.
 
-Every message is a list (kind, serial, …), packed. Serial 0 is the start:
+After the request that starts it, it is asked
+
+    ("call", serial, wire)            one call, answered as it goes along
+    ("batch", serial, arrays, wires)  many calls, whose arguments are positions in `arrays`
+
+Every message that it sends is a list (kind, serial, …), packed. Serial 0 is the start:
 
     ("at", serial, stage)             the worker begins this stage; the first one of a call says
-                                      that the call has begun
+                                      that the call has begun. In a batch: a sign of life between
+                                      two calls, the stage is the next one's index
     ("value", serial, quantity, array)
-    ("done", serial, failure)         failure: None, ("raised", type, bases, message, during) or
-                                      ("unsupported", reason) or ("faulty", reason, during)
+    ("done", serial, failure, changed, seconds)
+                                      failure: None, ("raised", type, bases, message, during) or
+                                      ("unsupported", reason) or ("faulty", reason, during);
+                                      changed: names of arguments that are not as they were sent;
+                                      seconds: what the adapter's run took
+    ("all", serial, answers)          the end of a batch: ((quantity, array) …), failure, changed
+                                      and seconds of each call
     ("ready", 0, about)               the adapter is open; what answers, and where
     ("refused", 0, stage, type, message)
 """
@@ -28,7 +39,8 @@ import re
 import signal
 import struct
 import sys
-from typing import Any, Callable, Iterator, Tuple, Type
+import time
+from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple, Type
 
 import numpy
 
@@ -48,6 +60,8 @@ CARRIERS = {
 
 PREPARE = "prepare"
 FINISH = "finish"
+SIGN_OF_LIFE = 0.1
+"""Seconds between two signs of life in a batch: one for each call would cost more than the call."""
 LONGEST_TEXT = 8000
 LARGEST_ARRAY = 2**31 - 2**20  # execnet counts a message's bytes in 31 bits
 NUMERIC_FLAGS = re.compile(
@@ -121,8 +135,31 @@ def decoded(wire: Any) -> Any:
     """(dtype, writable array in the carrier) of an array on the wire."""
     if wire is None:
         return None
-    bits = numpy.frombuffer(wire["data"], CARRIERS[wire["dtype"]]).reshape(wire["shape"])
-    return wire["dtype"], bits.copy()
+    bits = numpy.frombuffer(wire["data"], CARRIERS[wire["dtype"]])
+    if wire.get("layout") == "cycled":
+        return wire["dtype"], numpy.resize(bits, wire["shape"])
+    return wire["dtype"], bits.reshape(wire["shape"]).copy()
+
+
+def holds(dtype: Any, array: Any, wire: Any) -> bool:
+    """Whether (dtype, array) has the bits of an array on the wire; NaN payloads may differ."""
+    held = numpy.asarray(array)
+    if dtype != wire["dtype"] or list(held.shape) != wire["shape"]:
+        return False
+    cycled = wire.get("layout") == "cycled"
+    if held.size == 0 or (not cycled and held.tobytes() == wire["data"]):
+        return True
+    if held.dtype != numpy.dtype(CARRIERS[dtype]):
+        return False
+    given = numpy.frombuffer(wire["data"], held.dtype)
+    held = numpy.ascontiguousarray(held).reshape(-1, given.size)
+    word = "u%d" % given.itemsize
+    differ = held.view(word) != given.view(word)
+    return not differ.any() or not (differ & ~(is_nan(dtype, held) & is_nan(dtype, given))).any()
+
+
+def is_nan(dtype: Any, array: Any) -> Any:
+    return (array & 0x7FFF) > 0x7F80 if dtype == "bfloat16" else array != array
 
 
 def encoded(dtype: Any, value: Any) -> Any:
@@ -144,25 +181,103 @@ def perform(
     wire: Any,
     send: Send,
     refusal: Tuple[Type[BaseException], ...] = (BaseException,),
+    sure: Optional[Set[int]] = None,
 ) -> None:
     """Runs one call and sends its stages, values and end, as the module's docstring says.
 
     wire: a call on the wire; send: called with a message less its serial;
-    refusal: what counts as the framework's refusal if raised; the rest passes through.
+    refusal: what counts as the framework's refusal if raised; the rest passes through;
+    sure: ids of arrays on the wire that the framework is known to hold as they were sent.
     """
     send("at", PREPARE)
+    given = given_arrays(wire)
     try:
-        call = dict(wire)
-        call["arguments"] = {n: decoded(a) for n, a in wire["arguments"].items()}
-        call["upstream"] = decoded(wire["upstream"])
-        prepared = adapter.prepare(call)
+        prepared = adapter.prepare(decoded_call(wire))
+        if sure is None or not sure.issuperset(map(id, given.values())):
+            for name in not_held(adapter, prepared, given):
+                raise ValueError("%s: the framework does not hold the bits that it was sent" % name)
     except NotImplementedError as error:
-        send("done", ("unsupported", text(error) or "not implemented"))
+        send("done", ("unsupported", text(error) or "not implemented"), (), 0.0)
         return
     except refusal as error:
-        send("done", ("faulty", "preparing the arguments raised " + described(error), "prepare"))
+        reason = "preparing the arguments raised " + described(error)
+        send("done", ("faulty", reason, PREPARE), (), 0.0)
         return
-    send("done", _compute(adapter, prepared, list(wire["want"]), send, refusal))
+    if sure is not None:
+        sure.update(map(id, given.values()))
+    clock = Clock()
+    failure = _compute(adapter, prepared, list(wire["want"]), send, refusal, clock)
+    changed: List[str] = []
+    try:
+        changed = not_held(adapter, prepared, given)
+    except refusal as error:
+        reason = "looking at the arguments after the call raised " + described(error)
+        failure = failure or ("faulty", reason, FINISH)
+    send("done", failure, changed, clock.seconds)
+
+
+def perform_batch(adapter: Any, arrays: Any, wires: Any, alive: Callable[[int], None]) -> Any:
+    """The answers to many calls; alive is told the index of a call before it is run."""
+    sure: Set[int] = set()
+    answers = []
+    for index, wire in enumerate(wires):
+        alive(index)
+        arguments = {n: None if at is None else arrays[at] for n, at in wire["arguments"].items()}
+        upstream = None if wire["upstream"] is None else arrays[wire["upstream"]]
+        values: List[Any] = []
+        ends: List[Any] = []
+
+        def keep(kind: str, *fields: Any, values: Any = values, ends: Any = ends) -> None:
+            if kind == "value":
+                values.append(fields)
+            elif kind == "done":
+                ends.extend(fields)
+
+        whole = dict(wire, arguments=arguments, upstream=upstream)
+        perform(adapter, whole, keep, sure=sure)
+        answers.append((values, *ends))
+    return answers
+
+
+def given_arrays(wire: Any) -> Dict[str, Any]:
+    """The arrays of a call on the wire by name, the upstream gradient among them."""
+    arrays = dict(wire["arguments"], upstream=wire["upstream"])
+    return {name: array for name, array in arrays.items() if array is not None}
+
+
+def decoded_call(wire: Any) -> Dict[str, Any]:
+    """What an adapter's prepare takes."""
+    given = given_arrays(wire)
+    return dict(
+        wire,
+        arguments={n: decoded(a) for n, a in wire["arguments"].items()},
+        upstream=decoded(wire["upstream"]),
+        # A cycled array is an ordinary one as soon as it is decoded.
+        layouts={
+            n: a["layout"] for n, a in given.items() if a.get("layout") not in (None, "cycled")
+        },
+    )
+
+
+def not_held(adapter: Any, prepared: Any, given: Dict[str, Any]) -> List[str]:
+    """The arguments whose bits are not those that were sent, as far as the adapter shows them."""
+    if not hasattr(adapter, "inputs"):
+        return []
+    shown = adapter.inputs(prepared)
+    return [name for name, dtype, array in shown if not holds(dtype, array, given[name])]
+
+
+class Clock:
+    """Adds up the time spent in `with` blocks, in seconds."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __enter__(self) -> None:
+        self.started = time.perf_counter()
+
+    def __exit__(self, *raised: Any) -> None:
+        self.seconds += time.perf_counter() - self.started
 
 
 def _compute(
@@ -171,6 +286,7 @@ def _compute(
     want: Any,
     send: Send,
     refusal: Tuple[Type[BaseException], ...],
+    clock: Clock,
 ) -> Any:
     """Sends the values as they come; what stopped the rest, or None."""
     stages = [*want, FINISH]
@@ -181,10 +297,11 @@ def _compute(
     count = 0
     while True:
         try:
-            # The call of run itself is inside: a plain function that returns a list will do.
-            if count == 0:
-                given = iter(adapter.run(prepared))
-            item = next(given)
+            with clock:
+                # The call of run itself is inside: a plain function that returns a list will do.
+                if count == 0:
+                    given = iter(adapter.run(prepared))
+                item = next(given)
         except StopIteration:
             return None
         except refusal as error:
@@ -248,7 +365,11 @@ class _Source(importlib.abc.InspectLoader):
 def load(source: str, name: str) -> Any:
     """The module of an adapter's source."""
     full_name = "bce_conformance_adapter_" + re.sub(r"\W", "_", name)
-    file_name = "<adapter %s>" % name
+    return module_of(source, full_name, "<adapter %s>" % name)
+
+
+def module_of(source: str, full_name: str, file_name: str) -> Any:
+    """A module made of text."""
     spec = importlib.util.spec_from_loader(full_name, _Source(source), origin=file_name)
     assert spec is not None
     module = importlib.util.module_from_spec(spec)
@@ -257,6 +378,59 @@ def load(source: str, name: str) -> Any:
     linecache.cache[file_name] = (len(source), None, source.splitlines(True), file_name)
     sys.modules[full_name] = module
     exec(compile(source, file_name, "exec"), module.__dict__)
+    return module
+
+
+class NoOwnLoss(Exception):
+    """A loss of the user's own that cannot be had: the file, what was expected, what came."""
+
+
+def own_surface(loss: Any) -> str:
+    """What reports call a loss of the user's own."""
+    return "%s:%s" % (os.path.basename(loss["file"]), loss["callable"])
+
+
+def hand_over(loss: Any, adapter: Any) -> None:
+    """Puts the user's loss in the place of the framework's. Raises NoOwnLoss."""
+    if not hasattr(adapter, "own_loss"):
+        raise NoOwnLoss("%s: this adapter does not take a loss of one's own" % loss["file"])
+    adapter.own_loss = own_loss(loss)
+
+
+def own_loss(loss: Any) -> Any:
+    """The callable of a user's file, or of its source where there is no such file here.
+
+    loss: file, callable and source of an OwnLoss. Raises NoOwnLoss.
+    """
+    file, name = loss["file"], loss["callable"]
+    due = "%s: expected a Python file that defines the function %s; " % (file, name)
+    if not os.path.isfile(file) and not loss["source"]:
+        raise NoOwnLoss(due + "there is no such file")
+    try:
+        module = _own_module(file, loss["source"])
+    except BaseException as error:
+        raise NoOwnLoss(due + "importing it raised " + described(error)) from error
+    if not hasattr(module, name):
+        raise NoOwnLoss(due + "it defines no %s" % name)
+    found = getattr(module, name)
+    if not callable(found):
+        raise NoOwnLoss(due + "its %s is of type %s" % (name, class_name(type(found))))
+    return found
+
+
+def _own_module(file: str, source: str) -> Any:
+    stem = os.path.splitext(os.path.basename(file))[0]
+    full_name = "bce_conformance_own_loss_" + re.sub(r"\W", "_", stem)
+    if not os.path.isfile(file):
+        return module_of(source, full_name, "<loss %s>" % file)
+    # What stands beside the file is imported as it would be if the file were run.
+    sys.path.insert(0, os.path.dirname(file))
+    spec = importlib.util.spec_from_file_location(full_name, file)
+    if spec is None or spec.loader is None:
+        raise ImportError("not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[full_name] = module
+    spec.loader.exec_module(module)
     return module
 
 
@@ -310,13 +484,18 @@ def serve(channel: Any) -> None:
         stage = "describe"
         tell("at", 0, "describe")
         fields = about(module, adapter)
+        if request["loss"]:
+            stage = "loss"
+            tell("at", 0, "import of the loss")
+            hand_over(request["loss"], adapter)
+            fields["surfaces"] = [own_surface(request["loss"])]
     except BaseException as error:
         tell("refused", 0, stage, class_name(type(error)), text(error))
         return
     tell("ready", 0, dict(fields, pid=own))
     while True:
         try:
-            serial, wire = unpack(channel.receive())
+            kind, serial, *asked = unpack(channel.receive())
         except EOFError:
             # At once: teardown at exit is where frameworks hang.
             os._exit(0)
@@ -324,7 +503,25 @@ def serve(channel: Any) -> None:
         def send(kind: str, *fields: Any, serial: int = serial) -> None:
             tell(kind, serial, *fields)
 
-        perform(adapter, wire, send)
+        if kind == "call":
+            (wire,) = asked
+            perform(adapter, wire, send)
+        else:
+            arrays, wires = asked
+            send("all", perform_batch(adapter, arrays, wires, signs_of_life(send)))
+
+
+def signs_of_life(send: Send) -> Callable[[int], None]:
+    """Says how far a batch is, at once and then no more often than is needed."""
+    due = [0.0]
+
+    def alive(index: int) -> None:
+        now = time.monotonic()
+        if now >= due[0]:
+            due[0] = now + SIGN_OF_LIFE
+            send("at", index)
+
+    return alive
 
 
 if __name__ == "__channelexec__":

@@ -71,7 +71,7 @@ BAD = [
      10, 18, "weight as the document promises it to have the call's shape"),
     ("a shape that the formula has not", "{reference: true}", "{reference: true, shape: [3]}",
      9, 38, "the shape of the result, []"),
-    ("empty claim", '"a sentence"', '" "', 5, 12, "the sentence"),
+    ("empty claim", '"a sentence"', '" "', 5, 12, "a sentence"),
     ("duplicate ids", "cases:\n", "cases:\n  - {id: first, claim: c, call: {logits: 1, target: 1}, "
      "expect: {reference: true}}\n", 5, 9, "each id once: 'first'"),
     ("duplicate key", "      target: [0, 1]", "      target: [0, 1]\n      target: [1, 1]", 9, 7,

@@ -14,7 +14,7 @@ import numpy
 NAME = "faulty"
 NEEDS = "any Python 3 with numpy"
 MODES = ("eager",)
-SURFACES = ("faulty.loss", "faulty.pid")
+SURFACES = ("faulty.loss", "faulty.pid", "faulty.layouts")
 
 hoard = []
 
@@ -110,6 +110,13 @@ def print_much():
     libc.fflush(None)
 
 
+def die_once():
+    """Dies unless it has done so before."""
+    if not os.path.exists(os.environ["BCE_TEST_SIGN"]):
+        os.close(os.open(os.environ["BCE_TEST_SIGN"], os.O_CREAT))
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 def raise_(error):
     raise error
 
@@ -139,6 +146,8 @@ HOW = {
     "sleep": lambda: time.sleep(1000),
     "SIGSTOP": lambda: os.kill(os.getpid(), signal.SIGSTOP),
     "nap": lambda: time.sleep(0.01 * os.urandom(1)[0] / 255),
+    "nap 0.3": lambda: time.sleep(0.3),
+    "die once": die_once,
     "print": print_much,
     "flood 1": lambda: flood_without_end(1),
     "flood 2": lambda: flood_without_end(2),
@@ -174,7 +183,7 @@ def stale_answer():
     before = hear_own_serial() - 1
     array = {"dtype": "float64", "shape": [], "data": numpy.float64(-1).tobytes()}
     connection().send(pack(("value", before, "forward", array)))
-    connection().send(pack(("done", before, None)))
+    connection().send(pack(("done", before, None, (), 0.0)))
 
 
 def open(device, mode):
@@ -198,26 +207,50 @@ class Adapter:
 
     def prepare(self, call):
         misbehave(call, "prepare")
+        given = dict(call["arguments"], upstream=call["upstream"])
+        self.given = {name: array for name, array in given.items() if array is not None}
+        if call["options"].get("holds") == "other":
+            self.given["logits"][1][0] += 1
         return call
+
+    def inputs(self, call):
+        for name, (dtype, array) in self.given.items():
+            yield name, dtype, array
 
     def run(self, call):
         if call["surface"] == "faulty.pid":
             misbehave(call, "before")
             yield "forward", "int64", numpy.array(os.getpid())
             return
-        logits = call["arguments"]["logits"][1]
+        if call["surface"] == "faulty.layouts":
+            raise ValueError(str(call["layouts"]))
+        logits = call["arguments"]["logits"][1].copy()
+        if "changes" in call["options"]:
+            CHANGES[call["options"]["changes"]](self.given)
         dtype = call["arguments"]["logits"][0]
         for count, quantity in enumerate(call["want"]):
             misbehave(call, "before" if count == 0 else "between")
             if call["options"].get("returns"):
                 yield RETURNS[call["options"]["returns"]](logits)
                 return
-            logits += logits  # in place: what arrives is writable
-            yield quantity, dtype, logits if count == 0 else logits * 1.5
-            logits /= 2
+            yield quantity, dtype, logits * (2 if count == 0 else 3)
         misbehave(call, "after")
 
 
+def add_one(name):
+    def change(given):
+        given[name][1][...] += 1  # in place: what arrives is writable
+
+    return change
+
+
+CHANGES = {
+    "logits": add_one("logits"),
+    "target": add_one("target"),
+    "upstream": add_one("upstream"),
+    "sign of zero": lambda given: given["logits"][1].__setitem__(-1, 0.0),
+    "payload": lambda given: given["logits"][1].view("u8").__setitem__(1, 0x7FF8000000000123),
+}
 RETURNS = {
     "complex": lambda x: ("forward", "complex64", x.astype("complex64")),
     "other dtype": lambda x: ("forward", "float16", x),

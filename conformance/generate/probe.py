@@ -1,0 +1,22 @@
+"""How a surface has to be asked, found out by asking it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ..series import Asked
+from ..session import Session
+from ..vocabulary import FORWARD, Raised
+from .contracts import plain
+from .topics import call_of
+
+
+def as_asked(session: Session, surface: str, promised: bool) -> Asked:
+    """Whether the surface wants weights with every call, as some classes do."""
+    asked = Asked(surface, promised=promised)
+    bare = replace(plain("float32"), weight=None, pos_weight=None)
+    if not isinstance(session.run(call_of(bare, asked, FORWARD, "mean")).of(FORWARD), Raised):
+        return asked
+    needy = replace(asked, needs_weights=True)
+    given = session.run(call_of(bare, needy, FORWARD, "mean")).of(FORWARD)
+    return asked if isinstance(given, Raised) else needy

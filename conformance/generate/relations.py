@@ -1,0 +1,241 @@
+"""Relations that need no reference: two calls of which one gives a known multiple of the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..question import EqualsCall, Expectation, Question, Source
+from ..series import Ask, Asked, Asking, Series
+from ..vocabulary import FORWARD, HESSIAN, Array, Call
+from .dice import Dice
+from .situation import USUAL, Recipe, drawn
+from .topics import call_of
+from .values import everyday_logits, everyday_weights, targets
+
+DOCUMENT = "the relations"
+PLAIN = Recipe(everyday_logits, targets)
+WEIGHTED = Recipe(everyday_logits, targets, everyday_weights)
+BOTH = Recipe(everyday_logits, targets, everyday_weights, everyday_weights)
+Derived = Callable[[Call, str], EqualsCall | None]
+
+
+@dataclass(frozen=True)
+class Relation:
+    """derived gives the other call, and how the two results are related; None: not of this one."""
+
+    name: str
+    sentence: str
+    derived: Derived
+    recipe: Recipe
+    reduction: str = "none"
+    quantities: tuple[str, ...] = (FORWARD, "grad.logits")
+    patterns: tuple[str, str] = USUAL
+
+
+def mirrored(call: Call, quantity: str) -> EqualsCall | None:
+    """L(x, y) = L(−x, 1−y): exact in floating point for targets whose complement is."""
+    if call.pos_weight is not None and not _all_ones(call.pos_weight):
+        return None
+    complement = 1.0 - call.target.values
+    target = Array.rounded(call.target.dtype, complement)
+    if not np.array_equal(target.values, complement):
+        return None
+    logits = Array.rounded(call.logits.dtype, -call.logits.values)
+    factor = -1.0 if quantity == "grad.logits" else 1.0
+    return EqualsCall(replace(call, logits=logits, target=target), factor=factor)
+
+
+def _all_ones(array: Array) -> bool:
+    return bool(np.all(array.values == 1))
+
+
+def with_ones(name: str) -> Derived:
+    def derived(call: Call, quantity: str) -> EqualsCall | None:
+        one = Array.rounded(call.logits.dtype, np.ones(call.logits.shape))
+        given = call.argument(name)
+        if given is not None:
+            return None
+        changed = replace(call, weight=one) if name == "weight" else replace(call, pos_weight=one)
+        return EqualsCall(changed)
+
+    return derived
+
+
+def summed(call: Call, quantity: str) -> EqualsCall | None:
+    """The mean is 1/n of the sum."""
+    n = call.logits.size
+    options = {**call.options, "reduction": "sum"}
+    return EqualsCall(replace(call, options=options), factor=1.0 / n) if n else None
+
+
+def materialised(call: Call, quantity: str) -> EqualsCall | None:
+    """Broadcast weights written out in full."""
+    full = {}
+    for name in ("weight", "pos_weight"):
+        given = call.argument(name)
+        if given is not None:
+            values = np.broadcast_to(given.values, call.logits.shape)
+            full[name] = Array.rounded(given.dtype, values)
+    w, p = full.get("weight"), full.get("pos_weight")
+    return EqualsCall(replace(call, weight=w, pos_weight=p)) if full else None
+
+
+def laid_out(layout: str) -> Derived:
+    """Logits and target in another layout: the same numbers, elsewhere in memory."""
+
+    def derived(call: Call, quantity: str) -> EqualsCall | None:
+        if not call.logits.shape or call.logits.layout != "contiguous":
+            return None
+        logits, target = call.logits, call.target
+        if layout == "expanded":
+            if not _repeats(logits) or not _repeats(target):
+                return None
+        changed = replace(
+            call,
+            logits=replace(logits, layout=layout),
+            target=replace(target, layout=layout),
+        )
+        return EqualsCall(changed)
+
+    return derived
+
+
+def _repeats(array: Array) -> bool:
+    return bool(np.all(array.bits == array.bits[:1]))
+
+
+def reversed_order(call: Call, quantity: str) -> EqualsCall | None:
+    """Elements in reverse order give the results in reverse order."""
+    names = ("logits", "target", "weight", "pos_weight")
+    arrays = {n: a for n in names if (a := call.argument(n)) is not None}
+    if any(a.shape != call.logits.shape for a in arrays.values()):
+        return None
+    turned = {n: _turned(a) for n, a in arrays.items()}
+    other = replace(call, **turned)  # type: ignore[arg-type]
+    return EqualsCall(other, order=tuple(reversed(range(call.logits.size))))
+
+
+def _turned(array: Array) -> Array:
+    return Array.rounded(array.dtype, array.values.reshape(-1)[::-1].reshape(array.shape))
+
+
+def batch_of_one(whole: Call) -> tuple[Call, EqualsCall] | None:
+    """The last item alone, and what it is in the whole batch."""
+    shape = whole.logits.shape
+    if not shape or shape[0] < 2:
+        return None
+    names = ("logits", "target", "weight", "pos_weight")
+    arrays = {n: a for n in names if (a := whole.argument(n)) is not None}
+    if any(a.shape != shape for a in arrays.values()):
+        return None
+    item = {n: Array.rounded(a.dtype, a.values[-1:]) for n, a in arrays.items()}
+    one = replace(whole, **item)  # type: ignore[arg-type]
+    per_item = whole.logits.size // shape[0]
+    order = tuple(range(whole.logits.size - per_item, whole.logits.size))
+    return one, EqualsCall(whole, order=order)
+
+
+RELATIONS = (
+    Relation("symmetry", "L(x, y) = L(−x, 1−y), with opposite gradients.", mirrored, PLAIN,
+             quantities=(FORWARD, "grad.logits", HESSIAN)),
+    Relation("weight-of-ones", "A weight of ones is no weight.", with_ones("weight"), PLAIN),
+    Relation("pos_weight-of-ones", "A pos_weight of ones is no pos_weight.",
+             with_ones("pos_weight"), PLAIN),
+    Relation("mean-is-sum-over-n", "The mean is the sum divided by the number of elements.",
+             summed, BOTH, "mean"),
+    Relation("broadcast-is-materialised", "A broadcast weight does what the same written out does.",
+             materialised, BOTH, patterns=("per-class", "per-class")),
+    Relation("layout-strided", "Strided arguments give what contiguous ones do.",
+             laid_out("strided"), BOTH),
+    Relation("layout-transposed", "Transposed arguments give what contiguous ones do.",
+             laid_out("transposed"), BOTH),
+    Relation("element-order", "Each element's loss is its own: reversed in, reversed out.",
+             reversed_order, WEIGHTED),
+)  # fmt: skip
+"""Relations that are derived from any call; expanded layouts and batches of one need their own."""
+
+
+def series_of(name: str, sentence: str, ask: Ask, asked: Asked, dtype: str, quantity: str,
+              reduction: str) -> Series:  # fmt: skip
+    source = Source(DOCUMENT, sentence)
+    return Series(name, "relation", asked, dtype, quantity, reduction, source, ask)
+
+
+def _asking(derived: Derived) -> Ask:
+    def ask(series: Series, call: Call) -> Question | None:
+        promise = derived(call, series.quantity)
+        return None if promise is None else _question(series, call, promise)
+
+    return ask
+
+
+def _question(series: Series, call: Call, promise: EqualsCall) -> Question:
+    expectation = Expectation(replace(promise, optional=True))
+    return Question(series.question_id, series.kind, call, expectation, series.source)
+
+
+def relations(
+    asked: Asked, dtype: str, seed: int, count: int, quantities: Sequence[str]
+) -> Iterator[Asking]:
+    """Questions of every relation; those whose calls do not suit it are left out."""
+    for relation in RELATIONS:
+        ask = _asking(relation.derived)
+        for found in drawn(relation.name, relation.recipe, dtype, seed, count, 90,
+                           relation.patterns):  # fmt: skip
+            for quantity in (q for q in relation.quantities if q in quantities):
+                call = call_of(found, asked, quantity, relation.reduction)
+                series = series_of(relation.name, relation.sentence, ask, asked, dtype, quantity,
+                                   relation.reduction)  # fmt: skip
+                question = ask(series, _mirrorable(call) if relation.name == "symmetry" else call)
+                if question is not None:
+                    yield series, question
+    yield from _expanded(asked, dtype, seed, count, quantities)
+    yield from _batches_of_one(asked, dtype, seed, count, quantities)
+
+
+def _mirrorable(call: Call) -> Call:
+    """Targets rounded to multiples of 1/64, whose complements are exact in every dtype."""
+    values = np.round(call.target.values * 64) / 64
+    return replace(call, target=Array.rounded(call.target.dtype, values))
+
+
+def _expanded(
+    asked: Asked, dtype: str, seed: int, count: int, quantities: Sequence[str]
+) -> Iterator[Asking]:
+    ask = _asking(laid_out("expanded"))
+    for found in drawn("layout-expanded", PLAIN, dtype, seed, count, 60):
+        if not found.logits.shape:
+            continue
+        repeat = 2 + int(Dice(seed, dtype, found.logits.size).below(4, 1)[0])
+        rows = {n: _rows(getattr(found, n), repeat) for n in ("logits", "target")}
+        for quantity in (q for q in (FORWARD, "grad.logits") if q in quantities):
+            series = series_of("layout-expanded", "Expanded arguments (stride 0) give what "
+                               "contiguous ones do.", ask, asked, dtype, quantity, "none")  # fmt: skip
+            call = call_of(replace(found, **rows), asked, quantity, "none")
+            question = ask(series, call)
+            if question is not None:
+                yield series, question
+
+
+def _rows(array: Array, repeat: int) -> Array:
+    values = np.broadcast_to(array.values, (repeat, *array.shape))
+    return Array.rounded(array.dtype, np.ascontiguousarray(values))
+
+
+def _batches_of_one(
+    asked: Asked, dtype: str, seed: int, count: int, quantities: Sequence[str]
+) -> Iterator[Asking]:
+    for found in drawn("batch-of-one", WEIGHTED, dtype, seed, 2 * count, 60):
+        for quantity in (q for q in (FORWARD, "grad.logits") if q in quantities):
+            series = series_of("batch-of-one", "An item's loss is the same alone and in a batch.",
+                               _no_other, asked, dtype, quantity, "none")  # fmt: skip
+            pair = batch_of_one(call_of(found, asked, quantity, "none"))
+            if pair is not None:
+                yield series, _question(series, *pair)
+
+
+def _no_other(series: Series, call: Call) -> Question | None:
+    return None

@@ -1,0 +1,209 @@
+"""Situations: arrays that belong together, their structure drawn by Hypothesis.
+
+Hypothesis draws what has structure: ranks, axes of length 0 and 1, how weights broadcast. The
+numbers in the arrays come from `values`, for a drawn integer would be 0 too often and a drawn
+float takes a thousand times as long.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import seed as seeded
+from hypothesis import strategies as st
+
+from ..dtypes import FLOATS, FloatFormat
+from ..tolerance import Elements, largest_intermediate
+from ..vocabulary import FORWARD, Array
+from .dice import Dice, Floats
+from .values import Pool, arriving_gradients, everyday_logits
+
+Shape = tuple[int, ...]
+
+PATTERNS = (
+    "full", "per-class", "scalar", "one-element", "per-item", "trailing-ones", "single-ones",
+    "per-channel",
+)  # fmt: skip
+"""How a weight broadcasts against logits; see `pattern`."""
+
+USUAL = ("full", "per-class")
+"""Of weight and pos_weight, where broadcasting is not the question: every document allows these."""
+
+
+@dataclass(frozen=True)
+class Structure:
+    """shape of the logits; weight and pos_weight name a pattern, None where there is none."""
+
+    shape: Shape
+    weight: str | None
+    pos_weight: str | None
+    seed: int
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Where the numbers of each argument come from; None: the argument is absent.
+
+    matching: targets are 1 for positive logits and 0 for negative ones, the losses small.
+    """
+
+    logits: Pool
+    target: Pool
+    weight: Pool | None = None
+    pos_weight: Pool | None = None
+    upstream: bool = False
+    matching: bool = False
+
+
+@dataclass(frozen=True)
+class Situation:
+    """The arguments of a call, of one dtype.
+
+    upstream has the logits' shape, for unreduced losses; upstream_scalar is 0-d, for reduced ones.
+    """
+
+    logits: Array
+    target: Array
+    weight: Array | None = None
+    pos_weight: Array | None = None
+    upstream: Array | None = None
+    upstream_scalar: Array | None = None
+
+    @property
+    def dtype(self) -> str:
+        return self.logits.dtype
+
+
+def pattern(name: str, shape: Shape) -> Shape:
+    """The shape of a weight that broadcasts so against logits of a shape of rank 1 or more."""
+    ones = (1,) * (len(shape) - 1)
+    return {
+        "full": shape,
+        "per-class": shape[-1:],
+        "scalar": (),
+        "one-element": (1,),
+        "per-item": (*shape[:1], *ones),
+        "trailing-ones": (*shape[:-1], 1)[-len(shape) :] if shape else (),
+        "single-ones": (1,) * len(shape),
+        "per-channel": (shape[1], *ones[1:]) if len(shape) > 2 else shape[-1:],
+    }[name]
+
+
+@st.composite
+def shapes(draw: st.DrawFn, largest: int) -> Shape:
+    """Ranks 0 to 6. Most have about `largest` elements, so that their numbers go everywhere."""
+    kind = draw(st.sampled_from(("line", "matrix", "box", "any", "square")))
+    if kind == "any":
+        rank = draw(st.integers(0, 6))
+        return tuple(draw(st.integers(1, 4 if rank < 5 else 3)) for _ in range(rank))
+    n = draw(st.integers(largest - largest // 4, largest))
+    if kind == "line":
+        return (n,)
+    if kind == "square":
+        side = math.isqrt(n)
+        return (side, side)
+    rows = draw(st.integers(2, 24))
+    if kind == "matrix":
+        return (rows, max(n // rows, 1))
+    depth = draw(st.integers(1, 5))
+    return (rows, depth, max(n // (rows * depth), 1))
+
+
+@st.composite
+def structures(
+    draw: st.DrawFn, recipe: Recipe, largest: int, patterns: tuple[str, str]
+) -> Structure:
+    """patterns: of weight and of pos_weight."""
+    weighted = recipe.weight is not None or recipe.pos_weight is not None
+    return Structure(
+        # A weight of a loss of no axes broadcasts against nothing: sizes.RANKS has some.
+        shape=draw(shapes(largest).filter(bool) if weighted else shapes(largest)),
+        weight=patterns[0] if recipe.weight else None,
+        pos_weight=patterns[1] if recipe.pos_weight else None,
+        seed=draw(st.integers(0, 2**32 - 1)),
+    )
+
+
+@lru_cache(maxsize=4096)
+def drawn(
+    name: str, recipe: Recipe, dtype: str, seed: int, count: int, largest: int,
+    patterns: tuple[str, str] = USUAL,
+) -> tuple[Situation, ...]:  # fmt: skip
+    """`count` situations of a recipe, the same for the same name and seed."""
+    found = sample(structures(recipe, largest, patterns), count, Dice(seed, name, dtype))
+    return tuple(
+        situation(structure, recipe, dtype, Dice(seed, name, dtype, i, structure.seed))
+        for i, structure in enumerate(found)
+    )
+
+
+def sample(strategy: st.SearchStrategy[Structure], count: int, dice: Dice) -> list[Structure]:
+    """What Hypothesis draws first; nothing is judged here, so nothing is shrunk."""
+    found: list[Structure] = []
+
+    @seeded(int(dice.words(1)[0]))
+    @settings(
+        max_examples=count,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(strategy)
+    def collect(structure: Structure) -> None:
+        found.append(structure)
+
+    collect()
+    return found[:count]
+
+
+def situation(structure: Structure, recipe: Recipe, dtype: str, dice: Dice) -> Situation:
+    """The arrays of a structure, rounded to the dtype."""
+    form, shape = FLOATS[dtype], structure.shape
+    n = math.prod(shape)
+    x = recipe.logits(dice, form, n).reshape(shape)
+    y = recipe.target(dice, form, n).reshape(shape)
+    y = np.where(x > 0, 1.0, 0.0) if recipe.matching else y
+    w = _weight(structure.weight, recipe.weight, shape, form, dice)
+    p = _weight(structure.pos_weight, recipe.pos_weight, shape, form, dice)
+    g = s = None
+    if recipe.upstream:
+        g = Array.rounded(dtype, arriving_gradients(dice, form, n).reshape(shape))
+        s = Array.rounded(dtype, arriving_gradients(dice, form, 1).reshape(()))
+    x = calmed(form, x, y, w, p, dice)
+    rounded = [None if a is None else Array.rounded(dtype, a) for a in (x, y, w, p)]
+    assert rounded[0] is not None and rounded[1] is not None
+    return Situation(rounded[0], rounded[1], rounded[2], rounded[3], g, s)
+
+
+def _weight(
+    name: str | None, pool: Pool | None, shape: Shape, form: FloatFormat, dice: Dice
+) -> Floats | None:
+    if name is None or pool is None:
+        return None
+    own = pattern(name, shape) if shape else ()
+    return pool(dice, form, math.prod(own)).reshape(own)
+
+
+ROOM = 16.0
+"""Upstream gradients are at most 16 in size, and a sum of two terms may double."""
+
+
+def calmed(
+    form: FloatFormat, x: Floats, y: Floats, w: Floats | None, p: Floats | None, dice: Dice
+) -> Floats:
+    """The logits, with everyday ones where a correct formula could overflow on its way.
+
+    Bare logits up to the largest number are let through: no documented formula makes more of them.
+    """
+    if w is None and p is None and np.all((y >= 0) & (y <= 1)):
+        return x
+    one = np.ones(())
+    e = Elements(x, y, one if w is None else w, one if p is None else p)
+    too_much = largest_intermediate(FORWARD, e) > form.largest / (2 * ROOM)
+    calm = everyday_logits(dice, form, x.size).reshape(x.shape)
+    return np.where(too_much, calm, x)

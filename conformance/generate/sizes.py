@@ -1,0 +1,125 @@
+"""Every rank, every short length, no elements at all, and as many as make accumulators fail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from ..question import Source
+from ..series import Asked, Asking, Series
+from ..vocabulary import FORWARD, Array
+from .dice import Dice
+from .situation import Recipe, Shape, Situation, Structure, situation
+from .topics import DERIVATIVES, DOCUMENT, REDUCTIONS, call_of, formula
+from .values import everyday_logits, everyday_weights, targets
+
+PLAIN = Recipe(everyday_logits, targets)
+WEIGHTED = Recipe(everyday_logits, targets, None, everyday_weights)
+
+RANKS: tuple[Shape, ...] = (
+    (), (1,), (5,), (1, 1), (4, 1), (1, 4), (3, 4), (1, 1, 1), (2, 1, 3), (2, 3, 4), (3, 3, 1),
+    (2, 2, 2, 2), (1, 3, 1, 2), (2, 1, 2, 1, 2), (2, 2, 2, 2, 2), (1, 2, 1, 2, 1, 2),
+    (2, 2, 2, 2, 2, 2), (1, 1, 1, 1, 1, 1),
+)  # fmt: skip
+EMPTY: tuple[Shape, ...] = ((0,), (3, 0), (0, 3), (2, 0, 3), (0, 0))
+SHORT: tuple[Shape, ...] = tuple((n,) for n in range(1, 41))
+LONG: tuple[Shape, ...] = tuple(
+    (n + d,) for n in (64, 128, 256, 512, 1024, 4096, 8192, 32768, 65536) for d in (-1, 0, 1)
+)
+PERIOD = 4099
+"""A prime, so that no block size divides it: elements of one period of the large arrays."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    name: str
+    rule: str
+    shapes: tuple[Shape, ...]
+    asked: tuple[tuple[str, str], ...]
+    recipe: Recipe = PLAIN
+
+
+EACH = tuple((q, r) for r in ("none", "mean", "sum") for q in (FORWARD, "grad.logits"))
+LENGTHS = ((FORWARD, "none"), (FORWARD, "mean"), ("grad.logits", "none"), ("grad.logits", "mean"))
+SIZES = (
+    Sizes("ranks", "ranks 0 to 6, axes of length 1", RANKS, EACH),
+    Sizes("ranks-with-pos_weight", "ranks 1 to 6, a pos_weight per class", RANKS[1:], EACH,
+          WEIGHTED),
+    Sizes("no-axes-with-pos_weight", "a single logit without axes, and its pos_weight", RANKS[:1],
+          EACH, WEIGHTED),
+    Sizes("short-vectors", "vectors of every length to 40", SHORT, LENGTHS),
+    Sizes("long-vectors", "lengths about the powers of two, where kernels change", LONG, LENGTHS,
+          WEIGHTED),
+    Sizes("empty", "the sum of nothing is 0 and the mean of nothing NaN", EMPTY, EACH),
+)  # fmt: skip
+
+
+def sized(asked: Asked, dtype: str, seed: int, quantities: Sequence[str]) -> Iterator[Asking]:
+    for sizes in SIZES:
+        for shape in sizes.shapes:
+            found = _of_shape(sizes.name, sizes.recipe, shape, dtype, seed)
+            for quantity, reduction in sizes.asked:
+                if quantity in quantities:
+                    kind = "reduction" if sizes.name == "empty" else "property"
+                    series = _series(
+                        sizes.name, kind, sizes.rule, asked, dtype, quantity, reduction
+                    )
+                    yield series, formula(series, call_of(found, asked, quantity, reduction))
+
+
+@lru_cache(maxsize=1024)
+def _of_shape(name: str, recipe: Recipe, shape: Shape, dtype: str, seed: int) -> Situation:
+    structure = Structure(shape, None, "per-class" if recipe.pos_weight else None, seed)
+    return situation(structure, recipe, dtype, Dice(seed, name, dtype, *shape))
+
+
+def _series(name: str, kind: str, rule: str, asked: Asked, dtype: str, quantity: str,
+            reduction: str) -> Series:  # fmt: skip
+    sentence = f"{DERIVATIVES[quantity]}{REDUCTIONS[reduction]}. Here: {rule}."
+    source = Source(DOCUMENT, sentence)
+    return Series(name, kind, asked, dtype, quantity, reduction, source, formula)
+
+
+# ---- reductions so large that accumulators fail
+
+LARGEST = {"quick": 2**17, "standard": 2**25, "full": 2**25}
+COUNTS = (2**17, 2**20, 2**22, 2**25)
+
+
+def large(asked: Asked, dtype: str, seed: int, most: int, quantities: Sequence[str]
+          ) -> Iterator[Asking]:  # fmt: skip
+    """Sums and means of up to `most` elements, and gradients of means and of one shared weight."""
+    small = dtype in ("float16", "bfloat16", "float64")
+    for count in COUNTS:
+        if count > (min(most, 2**22) if small else most):
+            continue
+        found = _cycled(dtype, seed, count // PERIOD)
+        for quantity, reduction, name in _large_questions(count, found):
+            if quantity in quantities:
+                rule = "an accumulator is due that loses no more than pairwise summation in float32"
+                series = _series(name, "reduction", rule, asked, dtype, quantity, reduction)
+                yield series, formula(series, call_of(found, asked, quantity, reduction))
+
+
+def _large_questions(count: int, found: Situation) -> Iterator[tuple[str, str, str]]:
+    yield FORWARD, "sum", "large-sum"
+    yield FORWARD, "mean", "large-mean"
+    if count <= 2**20:
+        yield "grad.logits", "mean", "large-mean"
+        yield "grad.pos_weight", "sum", "large-sum"
+
+
+@lru_cache(maxsize=16)
+def _cycled(dtype: str, seed: int, periods: int) -> Situation:
+    """Arrays of one period, as often as it takes; one pos_weight for all."""
+    dice = Dice(seed, "large", dtype)
+    shape = (PERIOD,)
+    structure = Structure(shape, None, None, 0)
+    one = situation(structure, PLAIN, dtype, dice)
+    n = (PERIOD * periods,)
+    logits = Array(dtype, n, one.logits.data, "cycled")
+    target = Array(dtype, n, one.target.data, "cycled")
+    return Situation(logits, target, None, Array.rounded(dtype, np.array([1.5])))

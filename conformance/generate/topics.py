@@ -1,0 +1,212 @@
+"""The formula, topic by topic: which numbers a series is made of, and the rule it is held to.
+
+A topic changes one thing, so that the name of the check that fails says what is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+
+from ..question import AgreesWithReference, Expectation, Question, Source
+from ..series import Asked, Asking, Series
+from ..vocabulary import FORWARD, HESSIAN, Array, Call
+from . import values
+from .situation import PATTERNS, USUAL, Recipe, Situation, drawn
+
+DOCUMENT = "the formula"
+DERIVATIVES = {
+    "forward": "L = w·[p·y·sp(−x) + (1−y)·sp(x)], sp(z) = log(1 + exp(z))",
+    "grad.logits": "∂L/∂x = w·[(1−y)·σ(x) − p·y·σ(−x)]",
+    "grad.target": "∂L/∂y = w·[p·sp(−x) − sp(x)]",
+    "grad.weight": "∂L/∂w = p·y·sp(−x) + (1−y)·sp(x)",
+    "grad.pos_weight": "∂L/∂p = w·y·sp(−x)",
+    "hessian.logits": "∂²L/∂x² = w·[(1−y) + p·y]·σ(x)·σ(−x)",
+}
+REDUCTIONS = {
+    "none": "",
+    "mean": "; the mean divides by the number of elements",
+    "sum": "; the sum adds the elements up",
+}
+PLAIN = (FORWARD, "grad.logits", "grad.target", HESSIAN)
+LARGEST = 512
+"""Elements of most arrays: every exponent of float32, both signs, is met in each."""
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A row of the table: a recipe, and how it is asked.
+
+    names: by reduction; rule: the sentence beside the formula; draws: times the profile's count.
+    """
+
+    name: str
+    rule: str
+    recipe: Recipe
+    reductions: tuple[str, ...] = ("none",)
+    quantities: tuple[str, ...] = PLAIN
+    everyday: bool = False
+    patterns: tuple[str, str] = USUAL
+    largest: int = LARGEST
+
+
+def _weighted(recipe: Recipe) -> tuple[str, ...]:
+    more = (("grad.weight", recipe.weight), ("grad.pos_weight", recipe.pos_weight))
+    return (*PLAIN, *(quantity for quantity, pool in more if pool is not None))
+
+
+def _topic(name: str, rule: str, recipe: Recipe, everyday: bool = False) -> Topic:
+    return Topic(name, rule, recipe, quantities=_weighted(recipe), everyday=everyday)
+
+
+v = values
+VALUES = (
+    _topic("hard-targets", "targets 0 and 1, logits within ±16",
+           Recipe(v.everyday_logits, v.hard_targets), True),
+    _topic("soft-targets", "targets strictly between 0 and 1",
+           Recipe(v.everyday_logits, v.soft_targets), True),
+    _topic("targets-outside-0-1", "every real target, inside [0, 1] or not",
+           Recipe(v.everyday_logits, v.outside_targets)),
+    _topic("sentinel-targets", "−100, −1, 2 and 255 are targets like any other",
+           Recipe(v.everyday_logits, v.sentinel_targets)),
+    _topic("large-logits", "logits from 16 to the largest number",
+           Recipe(v.large_logits, v.targets), True),
+    _topic("tiny-logits", "logits from the smallest subnormal to 1/16",
+           Recipe(v.tiny_logits, v.targets), True),
+    _topic("zero-logits", "logits that are exactly 0, where |x| and max(x, 0) have a kink",
+           Recipe(v.zero_logits, v.targets), True),
+    _topic("loss-tails", "logits on their target's side, where loss and gradient are small",
+           Recipe(v.tail_logits, v.hard_targets, matching=True), True),
+    _topic("every-exponent", "logits of every exponent, soft and hard targets",
+           Recipe(v.every_logit, v.targets), True),
+    _topic("weight", "the weight multiplies each element, once",
+           Recipe(v.everyday_logits, v.targets, v.everyday_weights), True),
+    _topic("pos_weight", "pos_weight multiplies the term of target 1, and no other",
+           Recipe(v.everyday_logits, v.hard_targets, None, v.everyday_weights), True),
+    _topic("pos_weight-with-soft-targets", "pos_weight multiplies y·sp(−x) alone, for soft y too",
+           Recipe(v.everyday_logits, v.soft_targets, None, v.everyday_weights), True),
+    _topic("pos_weight-with-targets-outside-0-1", "pos_weight with every real target",
+           Recipe(v.everyday_logits, v.outside_targets, None, v.everyday_weights)),
+    _topic("weight-and-pos_weight", "both weights, each in its place",
+           Recipe(v.everyday_logits, v.targets, v.everyday_weights, v.everyday_weights), True),
+    _topic("extreme-weights", "weights that are 0, negative, tiny and huge",
+           Recipe(v.everyday_logits, v.targets, v.extreme_weights)),
+    _topic("extreme-pos_weights", "pos_weights that are 0, negative, tiny and huge",
+           Recipe(v.everyday_logits, v.targets, None, v.extreme_weights)),
+    _topic("large-logits-with-pos_weight", "large logits, shifted on the pos_weight path too",
+           Recipe(v.large_logits, v.targets, None, v.everyday_weights), True),
+    _topic("loss-tails-with-weights", "small losses and gradients under both weights",
+           Recipe(v.tail_logits, v.hard_targets, v.everyday_weights, v.everyday_weights,
+                  matching=True), True),
+    _topic("tiny-logits-with-pos_weight", "logits about 0 on the pos_weight path",
+           Recipe(v.tiny_logits, v.targets, None, v.everyday_weights), True),
+    _topic("zero-logits-with-pos_weight", "logits that are exactly 0 on the pos_weight path",
+           Recipe(v.zero_logits, v.targets, None, v.everyday_weights), True),
+)  # fmt: skip
+
+
+def _gathered() -> Iterator[Topic]:
+    """mean and sum, and arbitrary upstream gradients: bare, and under each weight."""
+    everyday = v.everyday_weights
+    for suffix, weight, pos_weight in (
+        ("", None, None),
+        ("-with-weight", everyday, None),
+        ("-with-pos_weight", None, everyday),
+        ("-with-both-weights", everyday, everyday),
+    ):
+        recipe = Recipe(v.everyday_logits, v.targets, weight, pos_weight)
+        quantities = _weighted(recipe)
+        for reduction, rule in (("mean", "the mean divides by the number of elements"),
+                                ("sum", "the sum adds up and divides by nothing")):  # fmt: skip
+            yield Topic(f"{reduction}{suffix}", rule, recipe, (reduction,), quantities, True)
+        arriving = replace(recipe, upstream=True)
+        yield Topic(f"upstream{suffix}", "the gradient that arrives multiplies every derivative",
+                    arriving, ("none", "mean", "sum"), quantities[1:])  # fmt: skip
+
+
+def _patterns() -> Iterator[Topic]:
+    """Every documented and plausible way to broadcast a weight."""
+    everyday = v.everyday_weights
+    for pattern in PATTERNS:
+        for name in ("weight", "pos_weight"):
+            weights = (everyday, None) if name == "weight" else (None, everyday)
+            recipe = Recipe(v.everyday_logits, v.targets, *weights)
+            rule = f"a {name} of this shape broadcasts as arrays do: {pattern}"
+            quantities = (FORWARD, "grad.logits", f"grad.{name}")
+            yield Topic(f"{name}-{pattern}", rule, recipe, ("none", "mean"), quantities,
+                        patterns=(pattern, pattern), largest=120)  # fmt: skip
+
+
+GATHERED = tuple(_gathered())
+BROADCAST = tuple(_patterns())
+TOPICS = (*VALUES, *GATHERED, *BROADCAST)
+
+
+def formula(series: Series, call: Call) -> Question:
+    """The formula of the call itself, of its shape and dtype; a refusal is fine if not promised."""
+    optional = not (series.asked.promised and series.dtype == "float32"
+                    and series.quantity in (FORWARD, "grad.logits"))  # fmt: skip
+    expectation = Expectation(AgreesWithReference(call, optional=optional))
+    return Question(series.question_id, series.kind, call, expectation, series.source, series.note)
+
+
+@lru_cache(maxsize=8192)
+def topic_series(topic: Topic, asked: Asked, dtype: str, quantity: str, reduction: str) -> Series:
+    sentence = f"{DERIVATIVES[quantity]}{REDUCTIONS[reduction]}. Here: {topic.rule}."
+    return Series(
+        name=topic.name,
+        kind="property",
+        asked=asked,
+        dtype=dtype,
+        quantity=quantity,
+        reduction=reduction,
+        source=Source(DOCUMENT, sentence),
+        ask=formula,
+        everyday=topic.everyday,
+    )
+
+
+def call_of(found: Situation, asked: Asked, quantity: str, reduction: str | None) -> Call:
+    """The call of a situation; reduction None passes none."""
+    w, p = found.weight, found.pos_weight
+    if asked.needs_weights:
+        one = ones(found.dtype, found.logits.shape)
+        w, p = w or one, p or one
+    upstream = found.upstream if reduction == "none" else found.upstream_scalar
+    return Call(
+        surface=asked.surface,
+        logits=found.logits,
+        target=found.target,
+        weight=w,
+        pos_weight=p,
+        options={} if reduction is None else {"reduction": reduction},
+        want=(quantity,),
+        upstream=None if quantity == FORWARD else upstream,
+    )
+
+
+@lru_cache(maxsize=512)
+def ones(dtype: str, shape: tuple[int, ...]) -> Array:
+    return Array.rounded(dtype, np.ones(shape))
+
+
+def topic_askings(
+    topic: Topic, asked: Sequence[Asked], situations: Iterable[Situation]
+) -> Iterator[list[Asking]]:
+    """One list a situation."""
+    for found in situations:
+        batch = []
+        for surface in asked:
+            for reduction in topic.reductions:
+                for quantity in topic.quantities:
+                    series = topic_series(topic, surface, found.dtype, quantity, reduction)
+                    question = formula(series, call_of(found, surface, quantity, reduction))
+                    batch.append((series, question))
+        yield batch
+
+
+def drawn_for(topic: Topic, dtype: str, seed: int, count: int) -> tuple[Situation, ...]:
+    return drawn(topic.name, topic.recipe, dtype, seed, count, topic.largest, topic.patterns)

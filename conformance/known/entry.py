@@ -1,0 +1,87 @@
+"""One known deviation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from packaging.specifiers import SpecifierSet
+
+from ..check import Axis
+from ..question import Question
+from ..vocabulary import Backend
+from . import versions as ranges
+from .instead import Instead, NothingSaid
+
+
+@dataclass(frozen=True)
+class Known:
+    """A check that a range of releases is known to fail, why, and what happens instead.
+
+    check is the whole id, its quantity included; witness is the pinned call that shows it, with
+    that quantity alone, expecting what is due. Empty modes or devices mean all of them.
+    """
+
+    backend: str
+    check: str
+    quantity: str
+    versions: SpecifierSet
+    modes: tuple[str, ...]
+    devices: tuple[str, ...]
+    axis: Axis
+    reason: str
+    upstream: str | None
+    instead: Instead
+    witness: Question
+    file: Path
+    line: int
+
+    def applies(self, backend: Backend) -> bool:
+        """Whether it is about this release, in this mode, on this kind of device."""
+        return (
+            backend.adapter == self.backend
+            and ranges.within(self.versions, backend.framework_version)
+            and (not self.modes or backend.mode in self.modes)
+            and (not self.devices or backend.device.split(":")[0] in self.devices)
+        )
+
+    def explained(self, question: Question) -> Question:
+        """The same question, expecting what the release does instead.
+
+        An outcome that deviates from `question` is this known deviation only if it conforms to
+        the explained one. Where nothing is said of such a call, the question comes back as it was.
+        """
+        if not self.instead.of_the_result:
+            return question
+        try:
+            expectation = self.instead.expectation(question, self.quantity)
+        except NothingSaid:
+            return question
+        return replace(question, expectation=expectation)
+
+    @property
+    def crashes(self) -> bool:
+        return self.instead.crashes
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        return self.instead.changes
+
+    @property
+    def summary(self) -> str:
+        """Which releases, why, and where it is reported; one line."""
+        told = f"; {self.upstream}" if self.upstream else ""
+        return f"known ({self.backend} {ranges.shown(self.versions)}): {self.reason}{told}"
+
+    def overlaps(self, other: Known) -> bool:
+        """Whether both are about one check of one release, mode and device."""
+        return (
+            self.check == other.check
+            and _common(self.modes, other.modes)
+            and _common(self.devices, other.devices)
+            and ranges.overlap(self.versions, other.versions)
+        )
+
+
+def _common(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
+    return not one or not other or bool(set(one) & set(other))

@@ -1,0 +1,71 @@
+"""A series: many questions of one kind whose answers make one check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from .question import Question, Source
+from .vocabulary import FORWARD, Call
+
+Ask = Callable[["Series", Call], Question | None]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A surface as generated questions are put to it.
+
+    needs_weights: it refuses a call without weight and pos_weight, so ones are passed;
+    promised: it is a loss of the user's own, which is due to accept what the formula allows.
+    """
+
+    surface: str
+    needs_weights: bool = False
+    promised: bool = False
+
+
+@dataclass(frozen=True)
+class Series:
+    """What its questions have in common.
+
+    ask makes the question that the series asks about a call; None where it has none, which
+    happens while a witness is being shrunk. everyday: its results count in the tolerance report.
+    """
+
+    name: str
+    kind: str
+    asked: Asked
+    dtype: str
+    quantity: str
+    reduction: str
+    source: Source
+    ask: Ask = field(compare=False, repr=False)
+    note: str = ""
+    everyday: bool = False
+
+    @property
+    def surface(self) -> str:
+        return self.asked.surface
+
+    @property
+    def question_id(self) -> str:
+        return f"{self.surface}/{self.kind}/{self.name}[{self.dtype},{self.reduction}]"
+
+    @property
+    def check_id(self) -> str:
+        return self.question_id + ("" if self.quantity == FORWARD else f":{self.quantity}")
+
+
+Asking = tuple[Series, Question]
+"""One question, and the series that it counts in."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Questions that are put together; its checks are complete when it ends.
+
+    batches gives them in lists that go to the worker in one message each.
+    """
+
+    title: str
+    batches: Callable[[tuple[Asked, ...]], list[list[Asking]]] = field(compare=False)

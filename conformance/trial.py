@@ -1,0 +1,233 @@
+"""Puts generated questions to a backend and folds the answers into checks."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from .accuracy import Tallies
+from .adapters import AdapterFile
+from .check import Check
+from .diagnose import diagnosis
+from .fold import GRAVITY, Example, Fold
+from .generate.contracts import observers
+from .generate.plan import Abilities, Plan
+from .generate.probe import as_asked
+from .judge import KnownBehaviour
+from .question import Question, Unmoved
+from .series import Asked, Asking, Group, Series
+from .session import Session
+from .shrink import shrunk
+from .tolerance import Grade
+from .vocabulary import Array, Call, Outcome
+from .witness import check_of
+
+
+@dataclass
+class Trial:
+    """The generated questions of one backend.
+
+    surfaces: which of the backend's are asked; promised: they are a loss of the user's own;
+    known: what this release is known to do, by check id.
+    """
+
+    session: Session
+    adapter: AdapterFile
+    plan: Plan
+    surfaces: tuple[str, ...]
+    grade: Grade
+    known: Mapping[str, KnownBehaviour] = field(default_factory=dict)
+    promised: bool = False
+    tallies: Tallies = field(default_factory=Tallies)
+    examples: int = 0
+    elements: int = 0
+    _seen: dict[str, Fold] = field(default_factory=dict)
+    _seconds: float = 0.0
+    _framework: float = 0.0
+
+    @property
+    def effort(self) -> dict[str, float]:
+        """Examples and elements judged, and the seconds that took, the framework's among them."""
+        return {
+            "examples": self.examples,
+            "elements": self.elements,
+            "seconds": round(self._seconds, 3),
+            "framework_seconds": round(self._framework, 3),
+        }
+
+    def checks(self) -> Iterator[tuple[str, tuple[Check, ...]]]:
+        """The checks group by group, each under its group's title.
+
+        Raises BackendUnavailable where no worker can be had any more.
+        """
+        asked = tuple(as_asked(self.session, s, self.promised) for s in self.surfaces)
+        acceptance = self.plan.acceptance()
+        folds = self._put(acceptance, asked)
+        yield acceptance.title, self._concluded(folds)
+        able = abilities(folds.values())
+        for group in self.plan.groups(able):
+            folds = self._put(group, asked)
+            if folds:
+                yield group.title, self._concluded(folds)
+        yield "contracts seen in passing", self._concluded(self._seen)
+
+    def _put(self, group: Group, asked: tuple[Asked, ...]) -> dict[str, Fold]:
+        """Asks a group's questions; the folds of its own series, by check id."""
+        folds: dict[str, Fold] = {}
+        sent: deque[list[tuple[Series, Question, int, int]]] = deque()
+
+        def calls() -> Iterator[list[Call]]:
+            for batch in group.batches(asked):
+                # A series that ends its worker is not asked on: each time costs a worker.
+                batch = [a for a in batch if not _crashed(folds.get(a[0].check_id))]
+                laid, places = _laid_out(batch)
+                if laid:
+                    sent.append(places)
+                    yield laid
+
+        start, framework = time.perf_counter(), self.session.framework_seconds
+        for outcomes in self.session.stream(calls()):
+            watched: set[int] = set()
+            for series, question, first, last in sent.popleft():
+                outcome, other = outcomes[first], outcomes[last] if last != first else None
+                self._count(folds, series, question, outcome, other)
+                if first not in watched:
+                    watched.add(first)
+                    self._watch(series, question, outcome)
+        self._seconds += time.perf_counter() - start
+        self._framework += self.session.framework_seconds - framework
+        return folds
+
+    def _count(
+        self, folds: dict[str, Fold], series: Series, question: Question, outcome: Outcome,
+        other: Outcome | None,
+    ) -> None:  # fmt: skip
+        fold = self._fold(folds, series)
+        finding = fold.add(question, outcome, other)
+        self.examples += 1
+        evidence = finding.evidence
+        if evidence is not None:
+            self.elements += evidence.result.size
+            # A wrong formula is not a large error: what it gives says nothing of exactness.
+            wrong = finding.axis == "semantics"
+            if series.everyday and evidence.due.dtype == series.dtype and not wrong:
+                self.tallies.add(
+                    question.call, series.quantity, evidence.result, evidence.due, evidence.found
+                )
+
+    def _watch(self, series: Series, question: Question, outcome: Outcome) -> None:
+        """What is seen in passing: forms and arguments, of calls that were answered."""
+        answered = isinstance(outcome.of(series.quantity), Array)
+        if series.kind not in ("property", "reduction") or not answered:
+            return
+        for seen in observers(series.asked, series.dtype, series.quantity, series.reduction):
+            about = seen.ask(seen, question.call)
+            if about is not None:
+                self._fold(self._seen, seen).add(about, outcome, None)
+
+    def _fold(self, folds: dict[str, Fold], series: Series) -> Fold:
+        fold = folds.get(series.check_id)
+        if fold is None:
+            fold = Fold(series, self.grade, self.known.get(series.check_id))
+            folds[series.check_id] = fold
+        return fold
+
+    def _concluded(self, folds: Mapping[str, Fold]) -> tuple[Check, ...]:
+        return tuple(self._conclude(fold) for fold in folds.values())
+
+    def _conclude(self, fold: Fold) -> Check:
+        """The check of a fold: its decisive example, shrunk if it fails."""
+        example = fold.decisive
+        assert example is not None
+        finding = example.finding
+        if fold.failing:
+            guess = self._guess(example, fold.series.quantity)
+            if fold.series.kind != "special":  # there the values are the question
+                example = self._shrunk(fold, example)
+            finding = example.finding
+            if guess:
+                finding = replace(finding, summary=f"{finding.summary}, {guess}")
+        return check_of(
+            example.question,
+            fold.series.quantity,
+            fold.told(finding),
+            example.result,
+            self.session.backend,
+            self.adapter,
+            examples=fold.examples,
+        )
+
+    def _shrunk(self, fold: Fold, example: Example) -> Example:
+        return shrunk(example, lambda call: self._again(fold, example, call))
+
+    def _guess(self, example: Example, quantity: str) -> str:
+        if example.finding.axis != "semantics" or not isinstance(example.result, Array):
+            return ""
+        return diagnosis(example.question, quantity, example.result)
+
+    def _again(self, fold: Fold, before: Example, call: Call) -> Example | None:
+        """A simpler call asked: the example if it fails as gravely and of the same kind."""
+        question = fold.series.ask(fold.series, call)
+        if question is None:
+            return None
+        try:
+            smaller = self._asked_alone(fold, question)
+        except ValueError:
+            return None
+        then, now = before.finding, smaller.finding
+        same = GRAVITY[now.verdict] == GRAVITY[then.verdict] and now.axis == then.axis
+        return smaller if same else None
+
+    def _asked_alone(self, fold: Fold, question: Question) -> Example:
+        """The question's calls one after the other, outside of any batch."""
+        outcomes = [self.session.run(each) for each in question.calls]
+        first = len(question.before)
+        other = outcomes[-1] if len(outcomes) > first + 1 else None
+        again = Fold(fold.series, fold.grade, fold.known)
+        again.add(question, outcomes[first], other)
+        assert again.decisive is not None
+        return again.decisive
+
+
+def _crashed(fold: Fold | None) -> bool:
+    decisive = None if fold is None else fold.decisive
+    return decisive is not None and decisive.finding.verdict in ("crashed", "timed-out")
+
+
+def _laid_out(
+    batch: list[Asking],
+) -> tuple[list[Call], list[tuple[Series, Question, int, int]]]:
+    """The calls of a batch, each once, and where each question finds its first and last one.
+
+    What is asked twice on purpose is run twice.
+    """
+    calls: list[Call] = []
+    index: dict[int, int] = {}
+    places = []
+    for series, question in batch:
+        if question.before or isinstance(question.expectation.promise, Unmoved):
+            first = len(calls) + len(question.before)
+            calls += question.calls
+            places.append((series, question, first, len(calls) - 1))
+            continue
+        found = []
+        for call in question.calls:
+            if id(call) not in index:
+                index[id(call)] = len(calls)
+                calls.append(call)
+            found.append(index[id(call)])
+        places.append((series, question, found[0], found[-1]))
+    return calls, places
+
+
+def abilities(folds: Iterable[Fold]) -> Abilities:
+    """Which quantities each surface gave in each dtype, from the checks of what is accepted."""
+    able: dict[tuple[str, str], list[str]] = {}
+    for fold in folds:
+        series = fold.series
+        decisive = fold.decisive
+        if decisive is not None and isinstance(decisive.result, Array):
+            able.setdefault((series.surface, series.dtype), []).append(series.quantity)
+    return {key: tuple(quantities) for key, quantities in able.items()}

@@ -1,0 +1,257 @@
+"""The table of issue 3: which planted bugs the suite catches, by which check, and whom it accuses.
+
+    python tests/planted/table.py --python PATH [--backend torch] [--seeds N] [--only NAME …]
+
+Each bug is one run of the suite's own command line with `--loss`, each correct loss one run a seed.
+A Markdown table goes to stdout (or -o FILE). Exit status 1 if a bug survives or a correct loss is
+accused, 2 if a run could not be made at all. Losses are read from their files without importing
+them, for the framework is in another interpreter.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+FILES = {
+    "torch": (
+        "bugs_of_the_formula.py",
+        "bugs_of_the_gradients.py",
+        "bugs_of_reductions.py",
+        "bugs_of_the_contract.py",
+        "correct.py",
+    ),
+    "numpy": ("numpy_losses.py",),
+    "paddle": ("paddle_losses.py",),
+    "oneflow": ("oneflow_losses.py",),
+    "mindspore": ("mindspore_losses.py",),
+}
+ACCUSING = ("deviates", "crashed", "timed-out")
+MARKS_OF_CORRECT = ("correct", "written_as")
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss in a file. named_by is None for a correct one; see `parts.planted`."""
+
+    file: Path
+    name: str
+    wrong: str
+    named_by: tuple[str, ...] | None
+    grade: str = "stable"
+
+    @property
+    def is_bug(self) -> bool:
+        return self.named_by is not None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of the suite on a loss: the checks that accuse it, and those the strict grade names.
+
+    failed is what the command said where it made no report.
+    """
+
+    loss: Loss
+    seed: int
+    seconds: float
+    accusing: tuple[str, ...] = ()
+    beyond_strict: tuple[str, ...] = ()
+    failed: str = ""
+
+    @property
+    def telling(self) -> tuple[str, ...]:
+        """The checks that count for a bug, those that name it first."""
+        found = self.accusing if self.loss.grade == "stable" else self.beyond_strict
+        return tuple(sorted(found, key=lambda check: not self._is_named(check)))
+
+    @property
+    def named(self) -> bool:
+        return any(self._is_named(check) for check in self.telling)
+
+    def _is_named(self, check: str) -> bool:
+        return any(names(pattern, check) for pattern in self.loss.named_by or ())
+
+    @property
+    def as_due(self) -> bool:
+        """A bug is caught (a strict one without failing the stable grade), a correct loss not."""
+        if self.failed:
+            return False
+        if not self.loss.is_bug:
+            return not self.accusing
+        within = self.loss.grade == "stable" or not self.accusing
+        return bool(self.telling) and within
+
+
+def names(pattern: str, check: str) -> bool:
+    """Whether "series:part:part" matches a check's id: SURFACE/KIND/SERIES[PART,PART]:PART."""
+    series, *parts = pattern.split(":")
+    tail = check.rsplit("/", 1)[-1]
+    name, _, rest = tail.partition("[")
+    inside, _, quantity = rest.partition("]")
+    present = {*inside.split(","), quantity.lstrip(":") or "forward"}
+    return fnmatchcase(name, series) and present.issuperset(parts)
+
+
+def losses(backend: str) -> Iterator[Loss]:
+    """Every bug and correct loss of a framework, in the order of their files."""
+    for name in FILES[backend]:
+        tree = ast.parse((HERE / name).read_text(encoding="utf-8"))
+        for function in tree.body:
+            if isinstance(function, ast.FunctionDef):
+                yield from _marked(HERE / name, function)
+
+
+def _marked(file: Path, function: ast.FunctionDef) -> Iterator[Loss]:
+    wrong = (ast.get_docstring(function) or "").splitlines()[:1]
+    for mark in function.decorator_list:
+        if isinstance(mark, ast.Name) and mark.id in MARKS_OF_CORRECT:
+            yield Loss(file, function.name, "".join(wrong), None)
+        if isinstance(mark, ast.Call) and getattr(mark.func, "id", "") == "planted":
+            named_by = tuple(ast.literal_eval(argument) for argument in mark.args)
+            grades = [ast.literal_eval(k.value) for k in mark.keywords if k.arg == "grade"]
+            yield Loss(file, function.name, "".join(wrong), named_by, *grades)
+
+
+def run(loss: Loss, seed: int, backend: str, python: str, more: Sequence[str]) -> Run:
+    """The suite's command line on one loss, and what its report says."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "bce_conformance", "run", "--backend", backend,
+                   "--python", python, "--loss", f"{loss.file}:{loss.name}",
+                   "--seed", str(seed), "--report-dir", folder, *more]  # fmt: skip
+        start = time.monotonic()
+        done = subprocess.run(command, capture_output=True, text=True)
+        seconds = time.monotonic() - start
+        reports = [json.loads(file.read_text()) for file in sorted(Path(folder).glob("*.json"))]
+    if done.returncode not in (0, 1) or len(reports) != 1 or reports[0]["broken"]:
+        said = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["nothing"]
+        return Run(loss, seed, seconds, failed=f"exit status {done.returncode}: {said[0]}")
+    accusing, beyond = accusations(reports[0])
+    return Run(loss, seed, seconds, accusing, beyond)
+
+
+def accusations(report: dict[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The ids of the checks that fail, and of those that conform but not to the strict grade."""
+    checks = report["checks"]
+    failing = tuple(c["id"] for c in checks if c["verdict"] in ACCUSING)
+    strict = tuple(
+        c["id"] for c in checks if c["verdict"] == "conforms" and c.get("strict") is False
+    )
+    return failing, strict
+
+
+def markdown(runs: Sequence[Run]) -> str:
+    bugs = [r for r in runs if r.loss.is_bug]
+    right = [r for r in runs if not r.loss.is_bug]
+    lines = [*_totals(bugs, right), ""]
+    if bugs:
+        lines += ["| bug | what is wrong | caught | by its name | failing checks | s |",
+                  "|---|---|---|---|---|--:|"]  # fmt: skip
+        lines += [_row(r) for r in bugs]
+        lines.append("")
+    if right:
+        lines += ["| correct loss | runs | accused | of what | s a run |", "|---|--:|--:|---|--:|"]
+        lines += [
+            _row_of_correct(name, right) for name in dict.fromkeys(r.loss.name for r in right)
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _totals(bugs: Sequence[Run], right: Sequence[Run]) -> list[str]:
+    caught, named = sum(r.as_due for r in bugs), sum(r.named for r in bugs)
+    accused = sum(bool(r.accusing) for r in right)
+    failed = [r for r in (*bugs, *right) if r.failed]
+    lines = []
+    if bugs:
+        lines.append(f"Planted bugs: {caught} of {len(bugs)} caught, {named} of them by a check "
+                     "whose name says what is wrong.  ")  # fmt: skip
+    if right:
+        kinds = len({r.loss.name for r in right})
+        lines.append(f"Correct losses: {accused} of {len(right)} runs of {kinds} losses accused.  ")
+    if failed:
+        lines.append(f"Runs that could not be made: {len(failed)}.  ")
+    return lines
+
+
+def _row(r: Run) -> str:
+    shown = "<br>".join(f"`{short(check)}`" for check in r.telling[:3])
+    more = len(r.telling) - 3
+    told = r.failed or (shown + (f" and {more} more" if more > 0 else ""))
+    caught = ("yes" if r.as_due else "**NO**") + (" (strict)" if r.loss.grade == "strict" else "")
+    named = "yes" if r.named else "no"
+    return f"| {r.loss.name} | {r.loss.wrong} | {caught} | {named} | {told} | {r.seconds:.1f} |"
+
+
+def _row_of_correct(name: str, runs: Sequence[Run]) -> str:
+    mine = [r for r in runs if r.loss.name == name]
+    accused = [r for r in mine if r.accusing or r.failed]
+    told = "<br>".join(
+        f"seed {r.seed}: {r.failed or ', '.join(f'`{short(c)}`' for c in r.accusing[:3])}"
+        for r in accused[:3]
+    )
+    seconds = sum(r.seconds for r in mine) / len(mine)
+    return f"| {name} | {len(mine)} | {len(accused)} | {told} | {seconds:.1f} |"
+
+
+def short(check: str) -> str:
+    """A check's id without the surface, which is the loss itself."""
+    return check.split("/", 1)[-1].replace("|", "\\|")
+
+
+def planned(backend: str, only: Sequence[str], seeds: int, first: int) -> list[tuple[Loss, int]]:
+    chosen = [
+        loss
+        for loss in losses(backend)
+        if not only or any(fnmatchcase(loss.name, o) or loss.file.stem == o for o in only)
+    ]
+    return [(loss, first + i) for loss in chosen for i in range(1 if loss.is_bug else seeds)]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--backend", choices=sorted(FILES), default="torch")
+    parser.add_argument("--python", default=sys.executable, help="which has the framework")
+    parser.add_argument("--seeds", type=int, default=1, help="runs of each correct loss")
+    parser.add_argument("--seed", type=int, default=0, help="the first seed")
+    parser.add_argument("--only", action="append", default=[], metavar="NAME",
+                        help="a loss, a pattern of names or a file; may be repeated")  # fmt: skip
+    parser.add_argument("--profile", default="standard")
+    parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
+    parser.add_argument("-o", "--output", type=Path, help="where the table goes, too")
+    options, more = parser.parse_known_args()
+    more = ["--profile", options.profile, *more]
+    plan = planned(options.backend, options.only, options.seeds, options.seed)
+    if not plan:
+        parser.error("no such loss")
+
+    def one(task: tuple[Loss, int]) -> Run:
+        made = run(*task, options.backend, options.python, more)
+        mark = "as due" if made.as_due else made.failed or "NOT AS DUE"
+        print(f"{made.loss.name} seed {made.seed}: {mark}, {made.seconds:.1f} s", file=sys.stderr)
+        return made
+
+    with ThreadPoolExecutor(options.jobs) as pool:
+        runs = list(pool.map(one, plan))
+    table = markdown(runs)
+    print(table, end="")
+    if options.output:
+        options.output.write_text(table, encoding="utf-8")
+    if any(r.failed for r in runs):
+        return 2
+    return 0 if all(r.as_due for r in runs) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
