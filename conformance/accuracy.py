@@ -45,7 +45,7 @@ tests of losses use instead stands last."""
 USUAL_RTOL = {"float16": 1e-3, "bfloat16": 1.6e-2, "float32": 1.3e-6, "float64": 1e-7}
 """The default relative tolerance of torch.testing.assert_close."""
 
-DOMAIN = "targets in [0, 1], weights between 1/16 and 16, logits of every exponent"
+DOMAIN = "logits within ±16, targets in [0, 1], weights between 1/16 and 16"
 """What the rows are measured over; the caller adds no other calls."""
 
 PERCENTILES = {"p50": 0.5, "p99": 0.99, "p999": 0.999}

@@ -41,6 +41,7 @@ from .question import (
     Refuses,
     Unmoved,
 )
+from .reference import sigmoid
 from .tolerance import Floats, Grade
 from .vocabulary import (
     FORWARD,
@@ -311,7 +312,27 @@ def _formula(promise: AgreesWithReference, quantity: str, result: Array, grade: 
     due = truth(promised, quantity, _judging_dtype(promised, result))
     if promise.but is not None:
         due = _excepted(due, promise.but, promised)
-    return compare(result, due, grade, promise.slack)
+    if promise.another_count:
+        due = _counted_otherwise(due, promised, result)
+    slack: float | Floats = promise.slack
+    if promise.saturating:
+        x = promised.logits.values
+        slack = slack / sigmoid(-np.abs(x)) if x.shape == due.high.shape else slack
+    return compare(result, due, grade, slack)
+
+
+def _counted_otherwise(due: Truth, call: Call, result: Array) -> Truth:
+    """The truth if the mean were over the number of elements that fits the result best."""
+    n = call.logits.size
+    at = np.unravel_index(int(np.argmax(np.abs(due.high))), due.high.shape)
+    with np.errstate(all="ignore"):
+        count = np.round(n * due.high[at] / result.values[at])
+    if result.shape != due.high.shape or not (np.isfinite(count) and count >= 1):
+        return due
+    ratio = n / float(count)
+    tolerances = {grade: ratio * allowed for grade, allowed in due.tolerance.items()}
+    return replace(due, high=ratio * due.high, low=ratio * due.low, tolerance=tolerances,
+                   uncertainty=ratio * due.uncertainty + 2.0**-50 * np.abs(ratio * due.high))  # fmt: skip
 
 
 def _excepted(due: Truth, but: But, call: Call) -> Truth:
@@ -327,16 +348,17 @@ def _excepted(due: Truth, but: But, call: Call) -> Truth:
     return replace(due, high=high, low=np.where(applies, 0.0, due.low))
 
 
-def compare(result: Array, due: Truth, grade: Grade, slack: float = 1.0) -> Finding:
+def compare(result: Array, due: Truth, grade: Grade, slack: float | Floats = 1.0) -> Finding:
     """Element by element: another kind of number, a wrong formula, too inexact, undecidable.
 
-    slack multiplies the tolerance.
+    slack multiplies the tolerance; where it is infinite, an infinity is within it.
     """
     if result.size == 0:
         return Finding("conforms", "accuracy", "nothing to compare: no elements", strict=True)
     found = errors(result, due)
     evidence = Evidence(result, due, found)
-    allowed = due.tolerance[grade] if slack == 1.0 else slack * due.tolerance[grade]
+    slackened = not (isinstance(slack, float) and slack == 1.0)
+    allowed = slack * due.tolerance[grade] if slackened else due.tolerance[grade]
     absolute = found.absolute
     early = np.zeros(absolute.shape, dtype=bool)
     if np.any(found.other_kind):

@@ -25,14 +25,19 @@ class AgreesWithReference:
     """The result is what the formula gives for `promised` (usually the call itself).
 
     optional: no document promises that the call is accepted, so a refusal is recorded only.
-    slack: how many times the tolerance the result may be off, and `but` where it is something
-    else: both say what a release is known to do instead, and are 1 and None in every other place.
+
+    The rest says what a release is known to do instead, and is left alone in every other place.
+    slack: how many times the tolerance the result may be off; but: where it is something else;
+    saturating: 1 − σ(x) is computed as it stands, so the tolerance grows by 1/σ(−|x|);
+    another_count: the mean is divided by another number of elements than there are, any one.
     """
 
     promised: Call
     optional: bool = False
     slack: float = 1.0
     but: But | None = None
+    saturating: bool = False
+    another_count: bool = False
 
 
 @dataclass(frozen=True)

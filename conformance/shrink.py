@@ -43,6 +43,20 @@ def shrunk(example: Example, fails: Fails) -> Example:
     return example
 
 
+def small(example: Example, most: int) -> Iterator[Call]:
+    """Calls of at most `most` elements made from this one: its worst element, or its beginning."""
+    call = example.question.call
+    if call.reduction == "none" and call.logits.layout != "cycled":
+        yield from _one_element(example)
+    while call.logits.size > most:
+        cuts = _fewer_periods(call) if call.logits.layout == "cycled" else _smaller(call)
+        shorter = next(iter(cuts), call)
+        if shorter is call:
+            return
+        call = shorter
+    yield call
+
+
 def candidates(example: Example) -> Iterator[Call]:
     """Calls that are simpler, the simplest first; each is a different way to go on."""
     call = example.question.call

@@ -11,7 +11,7 @@ from .accuracy import Tallies
 from .adapters import AdapterFile
 from .check import Check
 from .diagnose import diagnosis
-from .fold import GRAVITY, Example, Fold
+from .fold import FEW, GRAVITY, Example, Fold
 from .generate.contracts import observers
 from .generate.plan import Abilities, Plan
 from .generate.probe import as_asked
@@ -19,7 +19,7 @@ from .judge import KnownBehaviour
 from .question import Question, Unmoved
 from .series import Asked, Asking, Group, Series
 from .session import Session
-from .shrink import shrunk
+from .shrink import shrunk, small
 from .tolerance import Grade
 from .vocabulary import Array, Call, Outcome
 from .witness import check_of
@@ -44,6 +44,8 @@ class Trial:
     examples: int = 0
     elements: int = 0
     _seen: dict[str, Fold] = field(default_factory=dict)
+    _first: dict[tuple[str, ...], Call] = field(default_factory=dict)
+    _remembers: dict[tuple[str, ...], bool] = field(default_factory=dict)
     _seconds: float = 0.0
     _framework: float = 0.0
 
@@ -104,6 +106,7 @@ class Trial:
         self, folds: dict[str, Fold], series: Series, question: Question, outcome: Outcome,
         other: Outcome | None,
     ) -> None:  # fmt: skip
+        self._first.setdefault(_kind_of(series), question.call)
         fold = self._fold(folds, series)
         finding = fold.add(question, outcome, other)
         self.examples += 1
@@ -147,8 +150,12 @@ class Trial:
             if fold.series.kind != "special":  # there the values are the question
                 example = self._shrunk(fold, example)
             finding = example.finding
+            example = self._with_history(fold, example)
+            finding = example.finding
             if guess:
                 finding = replace(finding, summary=f"{finding.summary}, {guess}")
+        elif example.size > FEW:
+            example = self._compact(fold, example)
         return check_of(
             example.question,
             fold.series.quantity,
@@ -158,6 +165,46 @@ class Trial:
             self.adapter,
             examples=fold.examples,
         )
+
+    def _with_history(self, fold: Fold, example: Example) -> Example:
+        """The example as a new worker shows it: alone, or after the call that spoils it.
+
+        A release that keeps something from an earlier call gives wrong results for right
+        questions; the witness is then both calls. Looked into once for each kind of call.
+        """
+        question, series = example.question, fold.series
+        first = self._first.get(_kind_of(series))
+        settled = question.before or example.finding.verdict != "deviates"
+        if first is None or settled or not isinstance(example.result, Array):
+            return example
+        after = replace(question, before=(first,))
+        if _kind_of(series) not in self._remembers:
+            self.session.renew()
+            spoilt = self._asked_alone(fold, question).finding.verdict != "deviates"
+            if spoilt:
+                self.session.renew()
+            self._remembers[_kind_of(series)] = spoilt
+        if not self._remembers[_kind_of(series)]:
+            return example
+        again = self._asked_alone(fold, after)
+        if again.finding.verdict != "deviates":
+            return example
+        told = f"{again.finding.summary}; right in a new process, wrong after the other call"
+        return replace(again, finding=replace(again.finding, summary=told))
+
+    def _compact(self, fold: Fold, example: Example) -> Example:
+        """A small call in the place of a large one that conforms, asked and found to conform too.
+
+        The finding stays that of the large one.
+        """
+        for call in small(example, FEW):
+            question = fold.series.ask(fold.series, call)
+            if question is None:
+                break
+            smaller = self._asked_alone(fold, question)
+            if smaller.finding.verdict == example.finding.verdict:
+                return smaller
+        return example
 
     def _shrunk(self, fold: Fold, example: Example) -> Example:
         return shrunk(example, lambda call: self._again(fold, example, call))
@@ -189,6 +236,11 @@ class Trial:
         again.add(question, outcomes[first], other)
         assert again.decisive is not None
         return again.decisive
+
+
+def _kind_of(series: Series) -> tuple[str, ...]:
+    """Calls of one kind: those between which a release may keep something."""
+    return series.surface, series.quantity, series.reduction, series.dtype
 
 
 def _crashed(fold: Fold | None) -> bool:

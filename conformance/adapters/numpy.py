@@ -123,6 +123,8 @@ def sigmoid(z):
 def evaluate(quantity, arguments, upstream, reduction="mean"):
     """Any quantity of the loss, in the dtype of the logits."""
     x, y = arguments["logits"], arguments["target"]
+    if y.dtype.kind in "biu":
+        y = y.astype(x.dtype)  # an integer counts as the number that it is
     one = x.dtype.type(1)
     w = one if arguments["weight"] is None else arguments["weight"]
     p = one if arguments["pos_weight"] is None else arguments["pos_weight"]
@@ -139,7 +141,8 @@ def evaluate(quantity, arguments, upstream, reduction="mean"):
             return {"none": lambda v: v, "mean": numpy.mean, "sum": numpy.sum}[reduction](loss)
         arriving = one if upstream is None else upstream
         if reduction == "mean":
-            arriving = arriving / x.dtype.type(x.size)
+            # In float64: the number of elements need not be a float16.
+            arriving = (numpy.float64(1) * arriving / x.size).astype(x.dtype)
         slope = derivative(quantity, x, y, w, p) * arriving
     argument = arguments[quantity.split(".")[1]]
     return summed_to(slope, numpy.shape(argument)).astype(argument.dtype)

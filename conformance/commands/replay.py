@@ -80,8 +80,14 @@ def find(report: Json, check_id: str, file: Path) -> Json:
     raise UsageError(f"{file}: has no check {check_id!r}{hint}")
 
 
+def question_id(kept: Json) -> str:
+    """The id of a check's question: the check's without its quantity."""
+    return str(kept["id"]).removesuffix(f":{kept['quantity']}")
+
+
 def question_of(kept: Json, file: Path) -> Question:
     try:
-        return question_from_json(kept["witness"]["question"])
+        said_once = {"id": question_id(kept), **{k: kept[k] for k in ("kind", "source", "note")}}
+        return question_from_json({**said_once, **kept["witness"]["question"]})
     except (KeyError, TypeError, ValueError) as error:
         raise UsageError(f"{file}: the witness of {kept['id']} cannot be read: {error}") from None

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shlex
 from argparse import Namespace
+from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
-from ..adapters import available
+from ..adapters import AdapterFile, available
 from ..engine import Job, run
 from ..generate.plan import Plan
 from ..known import Known, load_known, shipped_known
@@ -65,7 +67,7 @@ def _job(
     generated = options.only != "cases" and bool(selected.floats)
     plan = Plan(options.seed, options.profile, selected.floats, selected.shard)
     return Job(
-        adapter=target.adapter,
+        adapter=target.adapter if own_loss is None else with_loss(target.adapter, own_loss),
         python=target.python,
         open=start,
         questions=[] if own_loss or options.only == "generated" else questions,
@@ -76,6 +78,16 @@ def _job(
         known=known,
         whole=selected.everything and not (own_loss or options.only or options.cases),
     )
+
+
+def with_loss(adapter: AdapterFile, own_loss: OwnLoss) -> AdapterFile:
+    """The adapter, whose pastes import the user's loss."""
+    where = {"file": str(own_loss.file), "callable": own_loss.callable}
+
+    def reproduction(call: Json, literal: Callable[[Json], str]) -> str:
+        return adapter.reproduction({**call, "own_loss": where}, literal)
+
+    return replace(adapter, reproduction=reproduction)
 
 
 def require_writable(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ class Target:
             mode=mode,
             timeout=timeout,
             loss=loss,
+            # Idle threads of a framework would otherwise spin on the core that judges.
+            variables={"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE")},
         )
 
 

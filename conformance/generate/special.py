@@ -1,4 +1,8 @@
-"""NaN and infinities, one row a kind: judged where the formula decides, recorded where not."""
+"""NaN and infinities, one row a kind: NaN is judged, infinities are recorded.
+
+Infinite logits are no real numbers: where the limit is infinite too, the documented formulas give
+NaN as often as infinity (0·∞, ∞ − ∞), and no document says which.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +26,7 @@ NAN, INF = math.nan, math.inf
 class Row:
     """The first element of a call; the second is an ordinary one, which it must not spoil.
 
-    judged: by the formula or its limit; otherwise recorded only. w, p None: absent.
+    judged: by the formula; otherwise recorded only. w, p None: absent.
     """
 
     name: str
@@ -42,13 +46,13 @@ ROWS = (
     Row("nan-weight", 0.5, 1.0, NAN, judged=True),
     Row("nan-pos_weight", 0.5, 1.0, None, NAN, judged=True),
     Row("nan-pos_weight-with-target-0", 0.5, 0.0, None, NAN),
-    Row("infinite-loss-plus", INF, 0.0, judged=True),
-    Row("infinite-loss-minus", -INF, 1.0, judged=True),
-    Row("infinite-loss-plus-soft", INF, 0.25, judged=True),
-    Row("infinite-loss-minus-soft", -INF, 0.25, judged=True),
+    Row("infinite-loss-plus", INF, 0.0),
+    Row("infinite-loss-minus", -INF, 1.0),
+    Row("infinite-loss-plus-soft", INF, 0.25),
+    Row("infinite-loss-minus-soft", -INF, 0.25),
     Row("infinite-logits-loss-0-plus", INF, 1.0),
     Row("infinite-logits-loss-0-minus", -INF, 0.0),
-    Row("infinite-logits-with-pos_weight", -INF, 1.0, None, 2.0, judged=True),
+    Row("infinite-logits-with-pos_weight", -INF, 1.0, None, 2.0),
     Row("infinite-logits-with-weight-0", INF, 0.0, 0.0),
     Row("infinite-weight", 0.5, 1.0, INF),
     Row("infinite-pos_weight", 0.5, 1.0, None, INF),
@@ -87,7 +91,7 @@ def _series(name: str, sentence: str, ask: Ask, asked: Asked, dtype: str, quanti
 
 def _sentence(judged: bool, quantity: str) -> str:
     if judged:
-        return f"NaN gives NaN, and an infinite loss is infinite: {DERIVATIVES[quantity]}"
+        return f"NaN gives NaN, and to its own element alone: {DERIVATIVES[quantity]}"
     return "Left open by the documents: recorded, not judged."
 
 

@@ -22,8 +22,17 @@ from ..question import (
 )
 from ..vocabulary import ARGUMENTS, FORWARD, Array, Call
 
-Replacement = str | float | None
-"""Of an argument: another argument's name, a number, or None for its absence."""
+
+@dataclass(frozen=True)
+class Plus:
+    """An argument with a number added to it."""
+
+    addend: float
+
+
+Replacement = str | float | Plus | None
+"""Of an argument: another argument's name, a number, the argument and a number more, or None for
+its absence."""
 
 
 class NothingSaid(ValueError):
@@ -54,6 +63,8 @@ class Instead:
     reference: Mapping[str, Replacement] | None = None
     but: But | None = None
     slack: float = 1.0
+    saturating: bool = False
+    another_count: bool = False
     shape: tuple[int, ...] | Literal["broadcast"] | None = None
     dtype: str | None = None
 
@@ -79,7 +90,13 @@ class Instead:
             return HasValue((), (self.value,))
         promised = self._promised(question.call, due)
         _require_meaning(promised, question.call, quantity)
-        return AgreesWithReference(promised, slack=self.slack, but=self.but)
+        return AgreesWithReference(
+            promised,
+            slack=self.slack,
+            but=self.but,
+            saturating=self.saturating,
+            another_count=self.another_count,
+        )
 
     def _promised(self, call: Call, due: Promise) -> Call:
         if self.reference is not None:
@@ -122,6 +139,9 @@ def _replacement(call: Call, name: str, how: Replacement) -> Array | None:
     if isinstance(how, str):
         return call.argument(how)
     given = call.upstream if name == "upstream" else call.argument(name)
+    if isinstance(how, Plus):
+        # float64 holds the sum of two numbers of any other dtype; it is not rounded to theirs.
+        return given and Array.rounded("float64", given.values + how.addend)
     shape, dtype = ((), call.logits.dtype) if given is None else (given.shape, given.dtype)
     return Array.rounded(dtype, np.full(shape, how))
 

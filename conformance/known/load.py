@@ -13,7 +13,7 @@ from ..casefile.load import case_files
 from ..casefile.model import CallSpec, ExpectSpec
 from ..casefile.tree import CaseFileError, Path_, Tree, read
 from ..question import AgreesWithReference, Expectation, Question, Source
-from ..vocabulary import FORWARD, QUANTITIES
+from ..vocabulary import FORWARD, QUANTITIES, Call
 from .entry import Known
 from .expand import Entry, expanded
 from .instead import NothingSaid
@@ -138,6 +138,7 @@ class _Reader:
         call = replace(builder.call(given), want=(quantity,))
         if quantity != FORWARD and call.argument(quantity.split(".")[1]) is None:
             raise self.error(("witness", "call"), f"{quantity.split('.')[1]}, for its gradient")
+        before = self.before(spec, surface, at, quantity)
         due = spec.witness.expect or ExpectSpec.model_validate(DUE)
         return Question(
             id=question,
@@ -147,7 +148,19 @@ class _Reader:
             source=Source(
                 f"known deviations of {self.adapter.name}", " ".join(spec.reason.split())
             ),
+            before=before,
         )
+
+    def before(self, spec: EntrySpec, surface: str, at: Path_, quantity: str) -> tuple[Call, ...]:
+        """The call that is made before the pinned one, asked for the same quantity."""
+        if spec.witness.before is None:
+            return ()
+
+        def place(loc: Path_) -> Path_:
+            return self.entry.place(("witness", "before", *loc))
+
+        given = validate(self.tree, CallSpec, spec.witness.before, place)
+        return (replace(Builder(self.tree, surface, place, at).call(given), want=(quantity,)),)
 
     def require_said(self, known: Known) -> None:
         """`instead` has to say something of the witness, or it would excuse nothing."""

@@ -21,7 +21,7 @@ from ..casefile.model import (
 from ..dtypes import CARRIERS
 from ..question import But
 from ..vocabulary import ARGUMENTS
-from .instead import Instead, Replacement
+from .instead import Instead, Plus, Replacement
 
 
 def _number(value: Any) -> float:
@@ -38,13 +38,17 @@ def _slack(value: float) -> float:
 
 
 def _replacement(value: Any) -> Replacement:
-    if value is None or value in ARGUMENTS:
+    if isinstance(value, dict) and set(value) == {"plus"}:
+        return Plus(_number(value["plus"]))
+    if value is None or (isinstance(value, str) and value in ARGUMENTS):
         return None if value is None else str(value)
     try:
         return number(value)
     except (ValueError, OverflowError):
         known = ", ".join(ARGUMENTS)
-        raise wrong(f"null, a number or an argument ({known}), not {value!r}") from None
+        raise wrong(
+            f"null, a number, plus and a number, or an argument ({known}), not {value!r}"
+        ) from None
 
 
 def _where(value: dict[str, float]) -> dict[str, float]:
@@ -86,7 +90,7 @@ def _link(value: str) -> str:
 
 
 Number = Annotated[float, PlainValidator(_number)]
-Replaced = Annotated[str | float | None, PlainValidator(_replacement)]
+Replaced = Annotated[str | float | Plus | None, PlainValidator(_replacement)]
 
 
 class ButSpec(Strict):
@@ -109,7 +113,7 @@ class ReplacedSpec(Strict):
         return {key: getattr(self, key) for key in type(self).model_fields if key in stated}
 
 
-FORMULA = ("reference", "but", "slack")
+FORMULA = ("reference", "but", "slack", "saturating", "another_count")
 KINDS = ("value", "raises", "accepts", "crashes", "changes")
 FORMS = ("shape", "dtype")
 
@@ -123,6 +127,8 @@ class InsteadSpec(Strict):
     reference: ReplacedSpec | None = None
     but: ButSpec | None = None
     slack: Annotated[Number, AfterValidator(_slack)] | None = None
+    saturating: OnlyTrue | None = None
+    another_count: OnlyTrue | None = None
     shape: Annotated[Shape | Literal["broadcast"] | None, BeforeValidator(_result_shape)] = None
     dtype: Annotated[str, AfterValidator(_result_dtype)] | None = None
 
@@ -137,6 +143,8 @@ class InsteadSpec(Strict):
             reference=None if reference is None else reference.replaced(),
             but=None if but is None else But(but.value, but.where),
             slack=self.slack or 1.0,
+            saturating=bool(self.saturating),
+            another_count=bool(self.another_count),
             shape=tuple(self.shape) if isinstance(self.shape, list) else self.shape,
             dtype=self.dtype,
         )
@@ -164,7 +172,10 @@ def _one_kind(spec: InsteadSpec) -> InsteadSpec:
 
 
 class WitnessSpec(Strict):
+    """call is what is judged; before, a call that is made first in the same process."""
+
     call: dict[str, Any]
+    before: dict[str, Any] | None = None
     expect: Expectations | None = None
 
 

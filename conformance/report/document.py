@@ -101,7 +101,7 @@ def document(result: BackendResult, settings: Settings) -> Json:
         "questions": result.total,
         "lost_workers": [asdict(death) for death in result.lost],
         "summary": {v: result.counts[v] for v in VERDICTS if result.counts[v]},
-        "checks": [check_json(check) for check in result.checks],
+        "checks": [slim(check_json(check)) for check in result.checks],
         "accuracy": result.accuracy,
         "times": {
             "started": result.started.isoformat(timespec="seconds"),
@@ -113,6 +113,19 @@ def document(result: BackendResult, settings: Settings) -> Json:
 
 def check_json(check: Check) -> Json:
     return asdict(check)
+
+
+def slim(check: Json) -> Json:
+    """A check as a report keeps it: what its question repeats is said once.
+
+    Of generated checks that conform, which are many, the paste is left out; `replay` makes it.
+    """
+    witness = dict(check["witness"])
+    repeated = ("id", "kind", "source", "note")
+    witness["question"] = {k: v for k, v in witness["question"].items() if k not in repeated}
+    if check["kind"] != "documented" and check["verdict"] == "conforms":
+        witness["reproduce"] = ""
+    return {**check, "witness": witness}
 
 
 def file_name(report: Json, taken: Sequence[str] = ()) -> str:

@@ -145,6 +145,13 @@ class IsolatedSession:
                 self._flights.remove(ahead)
                 self._drop()
 
+    def renew(self) -> None:
+        """Ends the worker; the next call runs in a new one, which remembers nothing."""
+        self._require_open()
+        while self._flights:
+            self._land()
+        self._drop()
+
     def close(self) -> None:
         """Ends the worker and whatever it started. A second close does nothing."""
         if self._worker is not None and self._worker.process.has_exited():

@@ -85,6 +85,9 @@ class LocalSession:
         for batch in batches:
             yield [self.run(call) for call in batch]
 
+    def renew(self) -> None:
+        """Nothing: this process is the only one there is."""
+
     def close(self) -> None:
         """Nothing to end."""
 

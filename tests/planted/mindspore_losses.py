@@ -38,30 +38,30 @@ def broadcasts(shape, onto):
 
 
 def log_of_sigmoid(x):
-    """min(x, 0) − log1p(exp(−|x|)); the framework's own stops short of the tails."""
+    """min(x, 0) − log1p(exp(−|x|)); the derivative at 0 is 1/2."""
     below = x < 0
     size = ops.where(below, -x, x)
     return ops.where(below, x, ops.zeros_like(x)) - ops.log1p(ops.exp(-size))
 
 
 def log_sigmoid_loss(x, y, w, p, reduction):
-    """w·[(1 − y)·x − lw·logsigmoid(x)]."""
-    y = y if y.dtype == x.dtype else y.astype(x.dtype)
+    """w·[(1 − y)·x − lw·logsigmoid(x)] in float64, rounded once."""
+    narrow = x.dtype
+    x, y, w, p = (a if a is None else a.astype(mindspore.float64) for a in (x, y, w, p))
     log_weight = 1 if p is None else 1 + (p - 1) * y
     loss = (1 - y) * x - log_weight * log_of_sigmoid(x)
     loss = loss if w is None else w * loss
     if reduction == "none":
-        return loss
-    wide = loss if x.dtype == mindspore.float64 else loss.astype(mindspore.float32)
-    if x.size == 0:  # ops.sum and ops.mean of nothing are not to be relied upon
-        return mindspore.Tensor(0.0 if reduction == "sum" else float("nan"), x.dtype)
-    total = wide.sum()
-    return (total if reduction == "sum" else total / x.size).astype(x.dtype)
+        return loss.astype(narrow)
+    if x.size == 0:  # sums of nothing are not to be relied upon here
+        return mindspore.Tensor(0.0 if reduction == "sum" else float("nan"), narrow)
+    total = loss.sum()
+    return (total if reduction == "sum" else total / x.size).astype(narrow)
 
 
 @correct
 def log_sigmoid(input, target, *, weight=None, reduction="mean", pos_weight=None):
-    """(1 − y)·x − lw·logsigmoid(x), added up in float32 or better."""
+    """(1 − y)·x − lw·logsigmoid(x) in float64: the kernels of float32 lose digits."""
     check(input, target, weight, pos_weight, reduction)
     return log_sigmoid_loss(input, target, weight, pos_weight, reduction)
 

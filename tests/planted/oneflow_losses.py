@@ -36,23 +36,29 @@ def broadcasts(shape, onto):
     return len(shape) <= len(onto) and all(n in (1, onto[-i]) for i, n in last)
 
 
+def log_of_sigmoid(x):
+    """min(x, 0) − log1p(exp(−|x|)); the derivative at 0 is 1/2."""
+    below = x < 0
+    size = oneflow.where(below, -x, x)
+    return oneflow.where(below, x, oneflow.zeros_like(x)) - oneflow.log1p(oneflow.exp(-size))
+
+
 def log_sigmoid_loss(x, y, w, p, reduction):
-    """w·[(1 − y)·x − lw·logsigmoid(x)]."""
-    y = y if y.dtype == x.dtype else y.to(x.dtype)
+    """w·[(1 − y)·x − lw·logsigmoid(x)] in float64, rounded once."""
+    narrow = x.dtype
+    x, y, w, p = (a if a is None else a.to(oneflow.float64) for a in (x, y, w, p))
     log_weight = 1 if p is None else 1 + (p - 1) * y
-    loss = (1 - y) * x - log_weight * oneflow.nn.functional.logsigmoid(x)
+    loss = (1 - y) * x - log_weight * log_of_sigmoid(x)
     loss = loss if w is None else w * loss
     if reduction == "none":
-        return loss
-    wide = loss if x.dtype == oneflow.float64 else loss.to(oneflow.float32)
-    count = x.numel()
-    total = wide.sum()
-    return (total if reduction == "sum" else total / count).to(x.dtype)
+        return loss.to(narrow)
+    total = loss.sum()
+    return (total if reduction == "sum" else total / x.numel()).to(narrow)
 
 
 @correct
 def log_sigmoid(input, target, *, weight=None, reduction="mean", pos_weight=None):
-    """(1 − y)·x − lw·logsigmoid(x), added up in float32 or better."""
+    """(1 − y)·x − lw·logsigmoid(x) in float64: the kernels of float32 lose digits."""
     check(input, target, weight, pos_weight, reduction)
     return log_sigmoid_loss(input, target, weight, pos_weight, reduction)
 

@@ -211,7 +211,7 @@ def test_what_answers_is_described(open_session: Open) -> None:
     assert (backend.adapter, backend.framework_version) == ("faulty", "1")
     assert (backend.device, backend.mode, backend.platform_kind) == ("cpu", "eager", "CPU")
     assert backend.python == ".".join(map(str, sys.version_info[:3]))
-    assert backend.surfaces == ("faulty.loss", "faulty.pid")
+    assert backend.surfaces == ("faulty.loss", "faulty.pid", "faulty.layouts")
     assert list(backend.cpu_flags) == sorted(backend.cpu_flags)
 
 
