@@ -133,6 +133,8 @@ def _add_replay(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("check", metavar="CHECK-ID", help="the id of one of its checks")
     sub.add_argument("--python", metavar="PATH", help="interpreter (default: this one)")
     sub.add_argument("--adapter", type=Path, metavar="FILE.py", help="an adapter of your own")
+    sub.add_argument("--loss", metavar="FILE.py:CALLABLE",
+                     help="the loss that the report is about")  # fmt: skip
     sub.add_argument("--timeout", type=_positive, default=60.0, metavar="SECONDS")
     sub.set_defaults(command=replay.command)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from .check import Check, Witness
 from .generate.plan import Plan
 from .judge import Finding
 from .known import Known
-from .question import Question
+from .question import Question, SameAsEager
 from .session import BackendUnavailable, Session
 from .tolerance import Grade
 from .trial import Trial
@@ -82,7 +82,8 @@ class Job:
     """One backend to run: its adapter, its interpreter, how to open a session, what to ask.
 
     questions are those of case files; plan is what is generated beside them, for `surfaces` (all
-    of the backend's if empty). promised: the surface is a loss of the user's own. whole: nothing
+    of the backend's if empty). promised: the surface is a loss of the user's own. eager: how to
+    open a session in eager mode, where `open` is in another, to compare the two. whole: nothing
     was filtered out, so that a known deviation which nothing asked about is stale.
     """
 
@@ -95,6 +96,7 @@ class Job:
     surfaces: Sequence[str] = ()
     promised: bool = False
     known: Sequence[Known] = ()
+    eager: Callable[[], Session] | None = None
     whole: bool = False
 
 
@@ -154,15 +156,18 @@ class _Run:
     def _generated(self, plan: Plan) -> Generator[Event, None, None]:
         job, backend = self.job, self.session.backend
         surfaces = tuple(job.surfaces or backend.surfaces)
-        trial = Trial(
-            self.session, job.adapter, plan, surfaces, job.grade, self.known, job.promised
-        )
-        try:
-            for title, answered in trial.checks():
-                yield from self._answered(title, [self._still(check) for check in answered])
-        except BackendUnavailable as error:
-            self.broken = str(error)
-        yield Measured(tuple(trial.tallies.rows(backend, job.adapter)), trial.effort)
+        trial: Trial | None = None
+        with ExitStack() as opened:
+            try:
+                eager = job.eager and opened.enter_context(closing(job.eager()))
+                trial = Trial(self.session, job.adapter, plan, surfaces, job.grade, self.known,
+                              job.promised, eager or None)  # fmt: skip
+                for title, answered in trial.checks():
+                    yield from self._answered(title, [self._still(check) for check in answered])
+            except BackendUnavailable as error:
+                self.broken = str(error)
+        if trial is not None:
+            yield Measured(tuple(trial.tallies.rows(backend, job.adapter)), trial.effort)
 
     def _answered(self, name: str, answered: Sequence[Check]) -> Generator[Event, None, None]:
         yield from self._deaths()
@@ -214,8 +219,12 @@ def ask(
     adapter: AdapterFile,
     grade: Grade,
     known: Mapping[str, Known] | None = None,
+    eager: Session | None = None,
 ) -> list[Check]:
-    """The checks of one question. Raises BackendUnavailable where no worker can be had any more."""
+    """The checks of one question; eager: a session in eager mode, for what compares the two.
+
+    Raises BackendUnavailable where no worker can be had any more.
+    """
     backend = session.backend
     if question.requires is not None and question.requires.lower() != backend.platform_kind.lower():
         reason = f"the claim is about {question.requires}; this run is on {backend.platform_kind}"
@@ -229,6 +238,8 @@ def ask(
         answers[quantity] = outcomes[first]
         if len(outcomes) > first + 1:
             others[quantity] = outcomes[-1]
+        if eager is not None and isinstance(question.expectation.promise, SameAsEager):
+            others[quantity] = eager.run(replace(question.call, want=(quantity,)))
     return checks(question, answers, others, grade, backend, adapter, known or {})
 
 

@@ -39,6 +39,7 @@ from .question import (
     Question,
     Raises,
     Refuses,
+    SameAsEager,
     Unmoved,
 )
 from .reference import sigmoid
@@ -109,6 +110,8 @@ def judge(
         return _due_refusal(promise, result)
     if isinstance(promise, Characterise):
         return Finding("characterised", "semantics", _described(result))
+    if isinstance(promise, SameAsEager):
+        return _modes(question.call, quantity, result, other)
     if isinstance(result, Raised):
         optional = getattr(promise, "optional", isinstance(promise, Unmoved))
         return _open_refusal(result) if optional else _unpromised_refusal(result)
@@ -153,6 +156,24 @@ def excused(
         same = same and judge(instead, quantity, outcome, other, grade).verdict == "conforms"
     summary = f"{known.summary}. {finding.summary}"
     return replace(finding, verdict="known", summary=summary) if same else finding
+
+
+def _modes(call: Call, quantity: str, result: Array | Raised, other: Outcome | None) -> Finding:
+    """A compiled result against the eager one; what only one of them accepts is left open."""
+    assert other is not None
+    eager = other.of(quantity)
+    failed = _not_answered(eager)
+    if failed is not None:
+        return replace(failed, summary=f"in eager mode: {failed.summary}")
+    assert isinstance(eager, (Array, Raised))
+    if isinstance(result, Raised) or isinstance(eager, Raised):
+        same = isinstance(result, Raised) and isinstance(eager, Raised)
+        summary = f"compiled {_described(result)}; eager {_described(eager)}"
+        return Finding("conforms" if same else "characterised", "semantics", summary)
+    if result.dtype != eager.dtype:
+        summary = f"compiled {_described(result)}; eager {_described(eager)}"
+        return Finding("deviates", "semantics", summary)
+    return _equal(call, EqualsCall(call), quantity, result, other)
 
 
 def _value(

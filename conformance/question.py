@@ -84,6 +84,11 @@ class Unmoved:
 
 
 @dataclass(frozen=True)
+class SameAsEager:
+    """The call gives what it gives in eager mode, within the tolerances of both."""
+
+
+@dataclass(frozen=True)
 class Refuses:
     """The formula has no meaning for the call: any refusal will do, and any result deviates."""
 
@@ -114,6 +119,7 @@ Promise = (
     | Raises
     | EqualsCall
     | Unmoved
+    | SameAsEager
     | Refuses
     | Characterise
     | OnlyForm

@@ -10,13 +10,15 @@ import numpy as np
 
 from .dtypes import FLOATS, from_float64
 from .fold import GRAVITY, Example
-from .question import AgreesWithReference, EqualsCall, Question
+from .question import AgreesWithReference, EqualsCall, Question, SameAsEager
 from .vocabulary import ARGUMENTS, Array, Call
 
 Fails = Callable[[Call], Example | None]
 """Asks about a call again; the example if it fails as before, None if not (or cannot be asked)."""
 
 TRIES = 80
+TRIES_WHERE_COMPILED = 4
+"""Each costs a compilation."""
 TRIES_OF_A_CRASH = 6
 """Each costs a worker."""
 FEW = 4
@@ -24,11 +26,12 @@ FEW = 4
 SIMPLE = (0.0, 1.0, -1.0, 2.0, 0.5, -2.0, 3.0, 10.0, -10.0, 100.0, -100.0)
 
 
-def shrunk(example: Example, fails: Fails) -> Example:
+def shrunk(example: Example, fails: Fails, tries: int = TRIES) -> Example:
     """The smallest example found that still fails; the same where nothing smaller does."""
-    if not isinstance(example.question.expectation.promise, (AgreesWithReference, EqualsCall)):
+    if not isinstance(example.question.expectation.promise, (AgreesWithReference, EqualsCall, SameAsEager)):
         return example
-    left = TRIES_OF_A_CRASH if GRAVITY[example.finding.verdict] > GRAVITY["deviates"] else TRIES
+    crash = GRAVITY[example.finding.verdict] > GRAVITY["deviates"]
+    left = min(tries, TRIES_OF_A_CRASH) if crash else tries
     progress = True
     while progress and left > 0:
         progress = False

@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from .accuracy import Tallies
 from .adapters import AdapterFile
 from .check import Check
 from .diagnose import diagnosis
 from .fold import FEW, GRAVITY, Example, Fold
+from .generate import contracts
 from .generate.contracts import observers
 from .generate.plan import Abilities, Plan
 from .generate.probe import as_asked
 from .judge import KnownBehaviour
-from .question import Question, Unmoved
+from .question import Question, SameAsEager, Unmoved
 from .series import Asked, Asking, Group, Series
 from .session import Session
-from .shrink import shrunk, small
+from .shrink import TRIES, TRIES_WHERE_COMPILED, shrunk, small
 from .tolerance import Grade
-from .vocabulary import Array, Call, Outcome
+from .vocabulary import Array, Call, Crashed, Outcome, TimedOut
 from .witness import check_of
 
 
@@ -30,7 +32,8 @@ class Trial:
     """The generated questions of one backend.
 
     surfaces: which of the backend's are asked; promised: they are a loss of the user's own;
-    known: what this release is known to do, by check id.
+    known: what this release is known to do, by check id; eager: a session in eager mode, where
+    `session` is in another, to compare the two.
     """
 
     session: Session
@@ -40,6 +43,7 @@ class Trial:
     grade: Grade
     known: Mapping[str, KnownBehaviour] = field(default_factory=dict)
     promised: bool = False
+    eager: Session | None = None
     tallies: Tallies = field(default_factory=Tallies)
     examples: int = 0
     elements: int = 0
@@ -92,6 +96,7 @@ class Trial:
         start, framework = time.perf_counter(), self.session.framework_seconds
         for outcomes in self.session.stream(calls()):
             watched: set[int] = set()
+            self._compare(folds, sent[0], outcomes)
             for series, question, first, last in sent.popleft():
                 outcome, other = outcomes[first], outcomes[last] if last != first else None
                 self._count(folds, series, question, outcome, other)
@@ -120,6 +125,29 @@ class Trial:
                     question.call, series.quantity, evidence.result, evidence.due, evidence.found
                 )
 
+    def _compare(
+        self,
+        folds: dict[str, Fold],
+        asked: Sequence[tuple[Series, Question, int, int]],
+        outcomes: Sequence[Outcome],
+    ) -> None:
+        """The same calls in eager mode, each compared once."""
+        if self.eager is None:
+            return
+        compared = {
+            first: (series, question)
+            for series, question, first, _ in asked
+            if series.kind in ("property", "reduction", "contract")
+            and not isinstance(outcomes[first].failure, Crashed | TimedOut)
+        }
+        batch = [question.call for _, question in compared.values()]
+        answers = chain.from_iterable(self.eager.stream([batch] if batch else []))
+        for (first, (series, question)), outcome in zip(compared.items(), answers, strict=True):
+            same = contracts.same_as_eager(series)
+            about = same.ask(same, question.call)
+            assert about is not None
+            self._fold(folds, same).add(about, outcomes[first], outcome)
+
     def _watch(self, series: Series, question: Question, outcome: Outcome) -> None:
         """What is seen in passing: forms and arguments, of calls that were answered."""
         answered = isinstance(outcome.of(series.quantity), Array)
@@ -138,10 +166,13 @@ class Trial:
         return fold
 
     def _concluded(self, folds: Mapping[str, Fold]) -> tuple[Check, ...]:
-        return tuple(self._conclude(fold) for fold in folds.values())
+        conforming = [fold for fold in folds.values() if not fold.failing]
+        # Where every shape is compiled, a smaller call would take seconds.
+        compact = {} if self.plan.thrifty else self._compact(conforming)
+        return tuple(self._conclude(fold, compact) for fold in folds.values())
 
-    def _conclude(self, fold: Fold) -> Check:
-        """The check of a fold: its decisive example, shrunk if it fails."""
+    def _conclude(self, fold: Fold, compact: Mapping[str, Example]) -> Check:
+        """The check of a fold: its decisive example, shrunk if it fails, else a small one."""
         example = fold.decisive
         assert example is not None
         finding = example.finding
@@ -154,8 +185,8 @@ class Trial:
             finding = example.finding
             if guess:
                 finding = replace(finding, summary=f"{finding.summary}, {guess}")
-        elif example.size > FEW:
-            example = self._compact(fold, example)
+        else:
+            example = compact.get(fold.series.check_id, example)
         return check_of(
             example.question,
             fold.series.quantity,
@@ -192,22 +223,33 @@ class Trial:
         told = f"{again.finding.summary}; right in a new process, wrong after the other call"
         return replace(again, finding=replace(again.finding, summary=told))
 
-    def _compact(self, fold: Fold, example: Example) -> Example:
-        """A small call in the place of a large one that conforms, asked and found to conform too.
+    def _compact(self, folds: Sequence[Fold]) -> dict[str, Example]:
+        """Small calls in the place of large ones that conform, found to conform too, by check id.
 
-        The finding stays that of the large one.
+        The findings stay those of the large ones.
         """
-        for call in small(example, FEW):
-            question = fold.series.ask(fold.series, call)
-            if question is None:
-                break
-            smaller = self._asked_alone(fold, question)
+        asked: list[tuple[Fold, Question]] = []
+        for fold in folds:
+            example = fold.decisive
+            if example is not None and example.size > FEW:
+                call = next(iter(small(example, FEW)), None)
+                question = None if call is None else fold.series.ask(fold.series, call)
+                if question is not None and len(question.calls) == 1:
+                    asked.append((fold, question))
+        answers = self.session.stream([[question.call for _, question in asked]] if asked else [])
+        found: dict[str, Example] = {}
+        for (fold, question), outcome in zip(asked, chain.from_iterable(answers), strict=True):
+            again = Fold(fold.series, fold.grade, fold.known)
+            again.add(question, outcome, None)
+            smaller, example = again.decisive, fold.decisive
+            assert smaller is not None and example is not None
             if smaller.finding.verdict == example.finding.verdict:
-                return smaller
-        return example
+                found[fold.series.check_id] = smaller
+        return found
 
     def _shrunk(self, fold: Fold, example: Example) -> Example:
-        return shrunk(example, lambda call: self._again(fold, example, call))
+        tries = TRIES_WHERE_COMPILED if self.plan.thrifty else TRIES
+        return shrunk(example, lambda call: self._again(fold, example, call), tries)
 
     def _guess(self, example: Example, quantity: str) -> str:
         if example.finding.axis != "semantics" or not isinstance(example.result, Array):
@@ -232,6 +274,8 @@ class Trial:
         outcomes = [self.session.run(each) for each in question.calls]
         first = len(question.before)
         other = outcomes[-1] if len(outcomes) > first + 1 else None
+        if isinstance(question.expectation.promise, SameAsEager) and self.eager is not None:
+            other = self.eager.run(question.call)
         again = Fold(fold.series, fold.grade, fold.known)
         again.add(question, outcomes[first], other)
         assert again.decisive is not None

@@ -23,6 +23,7 @@ from .question import (
     Question,
     Raises,
     Refuses,
+    SameAsEager,
     Source,
     Unmoved,
 )
@@ -112,9 +113,10 @@ def check_of(
 def reproduction(question: Question, backend: Backend, adapter: AdapterFile) -> str:
     """Plain framework code for the call, and for those that it is compared with."""
     where = {"device": backend.device, "mode": backend.mode}
-    sources = [
-        adapter.reproduction({**call.wire(), **where}, literal).strip() for call in question.calls
-    ]
+    ways = [{**call.wire(), **where} for call in question.calls]
+    if isinstance(question.expectation.promise, SameAsEager):
+        ways.append({**question.call.wire(), **where, "mode": "eager"})
+    sources = [adapter.reproduction(way, literal).strip() for way in ways]
     return "\n\n".join(sources)
 
 
@@ -147,6 +149,7 @@ def _words(promise: Promise) -> str:
         AgreesWithReference: "agrees with the formula",
         EqualsCall: "equals the other call",
         Unmoved: "is the same when asked again",
+        SameAsEager: "is the same in eager mode",
         LeavesArguments: "leaves its arguments as they were",
         Characterise: "left open; recorded",
         OnlyForm: "has the shape and dtype stated",
@@ -239,6 +242,8 @@ def _promise_json(promise: Promise, call: Call) -> Json:
         return {"unmoved": [call_json(between) for between in promise.between]}
     if isinstance(promise, Refuses):
         return {"refuses": promise.why}
+    if isinstance(promise, SameAsEager):
+        return {"same_as_eager": True}
     if isinstance(promise, OnlyForm):
         return {"form": True, "optional": promise.optional}
     return {"characterise" if isinstance(promise, Characterise) else "leaves_arguments": True}
@@ -290,6 +295,8 @@ def _promise_from_json(expect: Json, call: Call) -> Promise:
         return Unmoved(tuple(call_from_json(between) for between in expect["unmoved"]))
     if "refuses" in expect:
         return Refuses(expect["refuses"])
+    if "same_as_eager" in expect:
+        return SameAsEager()
     if "leaves_arguments" in expect:
         return LeavesArguments()
     return Characterise() if "characterise" in expect else OnlyForm(optional)

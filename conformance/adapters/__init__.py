@@ -2,7 +2,7 @@
 
 An adapter file defines NAME, NEEDS (which Pythons have the framework), MODES, SURFACES,
 `open(device, mode)` and `reproduction(call, literal)`; `numpy.py` is the smallest and explains
-each. Third parties register theirs under the entry point group `bce_conformance.adapters`.
+each. FRAGILE, if there, names modes in which a refusal may leave the framework unfit to go on. Third parties register theirs under the entry point group `bce_conformance.adapters`.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ class AdapterFile:
     surfaces: tuple[str, ...]
     file: Path
     reproduction: Callable[[dict[str, Any], Callable[[dict[str, Any]], str]], str]
+    fragile: tuple[str, ...] = ()
 
     @property
     def source(self) -> str:
@@ -52,6 +53,7 @@ def load(file: Path) -> AdapterFile:
         surfaces=tuple(module.SURFACES),
         file=file,
         reproduction=module.reproduction,
+        fragile=tuple(getattr(module, "FRAGILE", ())),
     )
 
 

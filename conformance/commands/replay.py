@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
+from contextlib import ExitStack
 from pathlib import Path
 
 from ..adapters import available
 from ..engine import ask
-from ..question import Question
+from ..question import Question, SameAsEager
 from ..report.document import SCHEMA, Json, check_json
 from ..report.markdown import in_full
 from ..session import BackendUnavailable
 from ..witness import question_from_json
 from . import UsageError
-from .select import targets
+from .select import parse_loss, targets
 
 
 def command(options: Namespace) -> int:
@@ -24,10 +25,22 @@ def command(options: Namespace) -> int:
     question = question_of(kept, options.report)
     backend = report["backend"]
     target = targets([backend["adapter"]], options.python, available(options.adapter))[0]
+    own_loss = parse_loss(options.loss)
+    modes = [backend["mode"]]
+    if isinstance(question.expectation.promise, SameAsEager):
+        modes.append("eager")
     try:
-        with target.session(backend["device"], backend["mode"], options.timeout) as session:
-            now = session.backend.framework_version
-            checks = ask(session, question, target.adapter, report["suite"]["grade"])
+        with ExitStack() as opened:
+            sessions = [
+                opened.enter_context(
+                    target.session(backend["device"], mode, options.timeout, own_loss)
+                )
+                for mode in modes
+            ]
+            now = sessions[0].backend.framework_version
+            eager = sessions[1] if len(sessions) > 1 else None
+            grade = report["suite"]["grade"]
+            checks = ask(sessions[0], question, target.adapter, grade, eager=eager)
     except BackendUnavailable as error:
         print(f"cannot run: {error}")
         return 3

@@ -64,8 +64,10 @@ def _job(
     own_loss: OwnLoss | None,
 ) -> Job:
     start = partial(target.session, options.device, options.mode, options.timeout, own_loss)
+    eager = partial(target.session, options.device, "eager", options.timeout, own_loss)
     generated = options.only != "cases" and bool(selected.floats)
-    plan = Plan(options.seed, options.profile, selected.floats, selected.shard)
+    plan = Plan(options.seed, options.profile, selected.floats, selected.shard,
+                thrifty=options.mode != "eager")  # fmt: skip
     return Job(
         adapter=target.adapter if own_loss is None else with_loss(target.adapter, own_loss),
         python=target.python,
@@ -76,6 +78,7 @@ def _job(
         surfaces=() if own_loss else selected.of(target.adapter),
         promised=own_loss is not None,
         known=known,
+        eager=eager if options.mode != "eager" and "eager" in target.adapter.modes else None,
         whole=selected.everything and not (own_loss or options.only or options.cases),
     )
 

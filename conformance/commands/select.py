@@ -36,6 +36,7 @@ class Target:
             mode=mode,
             timeout=timeout,
             loss=loss,
+            fragile=mode in self.adapter.fragile,
             # Idle threads of a framework would otherwise spin on the core that judges.
             variables={"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE")},
         )

@@ -16,6 +16,7 @@ from ..question import (
     OnlyForm,
     Question,
     Refuses,
+    SameAsEager,
     Source,
     Unmoved,
 )
@@ -77,6 +78,18 @@ def observers(asked: Asked, dtype: str, quantity: str, reduction: str) -> tuple[
         seen.append(contract("gradient-form", "A gradient has the shape and dtype of its argument.",
                              _due_form, asked, dtype, quantity, reduction))  # fmt: skip
     return tuple(seen)
+
+
+def _same_as_eager(series: Series, call: Call) -> Question:
+    return _question(series, call, Expectation(SameAsEager()))
+
+
+@lru_cache(maxsize=8192)
+def same_as_eager(series: Series) -> Series:
+    """The series that a compiled call of this one counts in as well."""
+    sentence = "What is compiled gives what eager mode gives, and accepts what it accepts."
+    return contract(f"same-as-eager-{series.name}", sentence, _same_as_eager, series.asked,
+                    series.dtype, series.quantity, series.reduction, kind="relation")  # fmt: skip
 
 
 # ---- what is accepted at all

@@ -30,6 +30,10 @@ PATTERNS = (
 )  # fmt: skip
 """How a weight broadcasts against logits; see `pattern`."""
 
+ONE_SHAPE = -1
+"""In the place of a number of elements: every situation has the shape THE_SHAPE."""
+THE_SHAPE = (8, 61)
+
 USUAL = ("full", "per-class")
 """Of weight and pos_weight, where broadcasting is not the question: every document allows these."""
 
@@ -96,6 +100,8 @@ def pattern(name: str, shape: Shape) -> Shape:
 @st.composite
 def shapes(draw: st.DrawFn, largest: int) -> Shape:
     """Ranks 0 to 6. Most have about `largest` elements, so that their numbers go everywhere."""
+    if largest == ONE_SHAPE:
+        return THE_SHAPE
     kind = draw(st.sampled_from(("line", "matrix", "box", "any", "square")))
     if kind == "any":
         rank = draw(st.integers(0, 6))
@@ -134,11 +140,18 @@ def drawn(
     patterns: tuple[str, str] = USUAL,
 ) -> tuple[Situation, ...]:  # fmt: skip
     """`count` situations of a recipe, the same for the same name and seed."""
-    found = sample(structures(recipe, largest, patterns), count, Dice(seed, name, dtype))
     return tuple(
         situation(structure, recipe, dtype, Dice(seed, name, dtype, i, structure.seed))
-        for i, structure in enumerate(found)
+        for i, structure in enumerate(_structures(name, recipe, seed, count, largest, patterns))
     )
+
+
+@lru_cache(maxsize=4096)
+def _structures(
+    name: str, recipe: Recipe, seed: int, count: int, largest: int, patterns: tuple[str, str]
+) -> tuple[Structure, ...]:
+    """The same for every dtype: what differs between two dtypes is then the dtype."""
+    return tuple(sample(structures(recipe, largest, patterns), count, Dice(seed, name)))
 
 
 def sample(strategy: st.SearchStrategy[Structure], count: int, dice: Dice) -> list[Structure]:

@@ -15,7 +15,7 @@ from ..question import AgreesWithReference, Expectation, Question, Source
 from ..series import Asked, Asking, Series
 from ..vocabulary import FORWARD, HESSIAN, Array, Call
 from . import values
-from .situation import PATTERNS, USUAL, Recipe, Situation, drawn
+from .situation import ONE_SHAPE, PATTERNS, USUAL, Recipe, Situation, drawn
 
 DOCUMENT = "the formula"
 DERIVATIVES = {
@@ -32,6 +32,7 @@ REDUCTIONS = {
     "sum": "; the sum adds the elements up",
 }
 PLAIN = (FORWARD, "grad.logits", "grad.target", HESSIAN)
+CHEAP = (FORWARD, "grad.logits", "grad.target")
 LARGEST = 512
 """Elements of most arrays: every exponent of float32, both signs, is met in each."""
 
@@ -143,6 +144,11 @@ def _patterns() -> Iterator[Topic]:
 GATHERED = tuple(_gathered())
 BROADCAST = tuple(_patterns())
 TOPICS = (*VALUES, *GATHERED, *BROADCAST)
+THRIFTY = tuple(
+    replace(topic, largest=ONE_SHAPE, quantities=tuple(q for q in topic.quantities if q in CHEAP))
+    for topic in (*VALUES, *GATHERED)
+)
+"""What is asked of a mode that compiles every signature: one shape, the first derivatives."""
 
 
 def formula(series: Series, call: Call) -> Question:

@@ -30,9 +30,16 @@ class Plus:
     addend: float
 
 
-Replacement = str | float | Plus | None
-"""Of an argument: another argument's name, a number, the argument and a number more, or None for
-its absence."""
+@dataclass(frozen=True)
+class Element:
+    """One element of an argument in the place of all of them, counted in C order."""
+
+    index: int
+
+
+Replacement = str | float | Plus | Element | None
+"""Of an argument: another argument's name, a number, the argument and a number more, one of its
+elements, or None for its absence."""
 
 
 class NothingSaid(ValueError):
@@ -142,8 +149,16 @@ def _replacement(call: Call, name: str, how: Replacement) -> Array | None:
     if isinstance(how, Plus):
         # float64 holds the sum of two numbers of any other dtype; it is not rounded to theirs.
         return given and Array.rounded("float64", given.values + how.addend)
+    if isinstance(how, Element):
+        return given and _element(name, given, how.index)
     shape, dtype = ((), call.logits.dtype) if given is None else (given.shape, given.dtype)
     return Array.rounded(dtype, np.full(shape, how))
+
+
+def _element(name: str, given: Array, index: int) -> Array:
+    if index >= given.size:
+        raise NothingSaid(f"{name} has no element {index}")
+    return Array(given.dtype, (), given.bits.reshape(-1)[index : index + 1].tobytes())
 
 
 def _grown(call: Call) -> Call:

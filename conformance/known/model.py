@@ -21,7 +21,7 @@ from ..casefile.model import (
 from ..dtypes import CARRIERS
 from ..question import But
 from ..vocabulary import ARGUMENTS
-from .instead import Instead, Plus, Replacement
+from .instead import Element, Instead, Plus, Replacement
 
 
 def _number(value: Any) -> float:
@@ -40,6 +40,8 @@ def _slack(value: float) -> float:
 def _replacement(value: Any) -> Replacement:
     if isinstance(value, dict) and set(value) == {"plus"}:
         return Plus(_number(value["plus"]))
+    if isinstance(value, dict) and set(value) == {"element"}:
+        return Element(_index(value["element"]))
     if value is None or (isinstance(value, str) and value in ARGUMENTS):
         return None if value is None else str(value)
     try:
@@ -47,8 +49,15 @@ def _replacement(value: Any) -> Replacement:
     except (ValueError, OverflowError):
         known = ", ".join(ARGUMENTS)
         raise wrong(
-            f"null, a number, plus and a number, or an argument ({known}), not {value!r}"
+            f"null, a number or an argument ({known}), plus and a number, or element and its "
+            f"index, not {value!r}"
         ) from None
+
+
+def _index(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise wrong(f"the index of an element, from 0, not {value!r}")
+    return value
 
 
 def _where(value: dict[str, float]) -> dict[str, float]:
@@ -90,7 +99,7 @@ def _link(value: str) -> str:
 
 
 Number = Annotated[float, PlainValidator(_number)]
-Replaced = Annotated[str | float | Plus | None, PlainValidator(_replacement)]
+Replaced = Annotated[str | float | Plus | Element | None, PlainValidator(_replacement)]
 
 
 class ButSpec(Strict):

@@ -56,6 +56,8 @@ class IsolatedSession:
     memory_limit: bytes that a worker may grow beyond what it used after its start (one that has
     grown by half of that between two calls is replaced);
     loss: a callable of the user's own in the place of the framework's;
+    fragile: a refusal leaves the framework in a state in which the next call may kill it, and
+    calls kill it at random: a worker that refused is replaced, a call that died is tried twice;
     variables: environment variables set for the worker beside the inherited ones.
 
     Raises BackendUnavailable. For one user at a time: calls must not overlap.
@@ -73,8 +75,10 @@ class IsolatedSession:
         start_timeout: float = 300.0,
         memory_limit: int = 4 * GIB,
         loss: OwnLoss | None = None,
+        fragile: bool = False,
         variables: Mapping[str, str] | None = None,
     ) -> None:
+        self._fragile = fragile
         self._request = {
             "source": adapter_source,
             "name": adapter_name,
@@ -178,14 +182,21 @@ class IsolatedSession:
 
     def _run(self, call: Call) -> Outcome:
         failure: Failure | None = None
+        died = False
         for _ in range(TRIES):
             worker = self._ready_worker()
             self._serial += 1
             talk = _Conversation(self._serial, call)
             failure = self._converse(worker, talk, ("call", talk.serial, call.wire()))
             if talk.done or talk.stage != NOT_BEGUN or isinstance(failure, Unsupported):
+                if self._fragile and isinstance(failure, Crashed) and not died:
+                    died = True
+                    self._note_lost(failure.cause, failure.stderr)
+                    continue
                 self._last_call = call
                 self._seconds += talk.seconds
+                if self._fragile and isinstance(failure, Raised):
+                    self._drop()
                 return Outcome(talk.values, failure, talk.changed)
             assert isinstance(failure, Crashed | TimedOut)
             self._note_lost(_cause(failure), failure.stderr)
@@ -332,6 +343,8 @@ class IsolatedSession:
             self._last_call = talk.last_call
             self._seconds += talk.seconds
             flight.outcomes = talk.outcomes
+            if self._fragile and any(isinstance(o.failure, Raised) for o in talk.outcomes):
+                self._drop()
             return
         flight.outcomes = [self._run(call) for call in flight.calls]
         died_again = any(isinstance(o.failure, Crashed | TimedOut) for o in flight.outcomes)

@@ -65,6 +65,7 @@ BAD = [
     ("no exception", INSTEAD, "{raises: [a b]}", 10, 23, "an exception type"),
     ("unknown reduction", INSTEAD, "{reference: {reduction: avg}}", 10, 38, "'none', 'mean' or"),
     ("unknown replacement", INSTEAD, "{reference: {weight: none}}", 10, 35, "null, a number or"),
+    ("no index", INSTEAD, "{reference: {weight: {element: -1}}}", 10, 35, "the index of an"),
     ("unknown key of the formula", INSTEAD, "{reference: {w: 1}}", 10, 27, "a known key, not 'w'"),
     ("a shape beside a refusal", INSTEAD, "{raises: TypeError, shape: [1]}", 10, 41, "no shape"),
     ("a dtype beside a crash", INSTEAD, "{crashes: true, dtype: float16}", 10, 37, "no dtype"),

@@ -15,6 +15,7 @@ from bce_conformance.adapters import available
 from bce_conformance.check import Verdict
 from bce_conformance.judge import judge
 from bce_conformance.known import Instead, Known
+from bce_conformance.known.instead import Element, Plus, Replacement
 from bce_conformance.question import (
     AgreesWithReference,
     But,
@@ -122,13 +123,29 @@ WEIGHT, POS_WEIGHT, UPSTREAM = array([2, 3]), array([5, 7]), array(np.ones((3, 2
             {"pos_weight": 1.0, "upstream": None, "reduction": "sum"},
             call("sum", weight=WEIGHT, pos_weight=array([1, 1])),
         ),
+        (
+            {"pos_weight": Element(1), "upstream": None},
+            call(weight=WEIGHT, pos_weight=array(7)),
+        ),
     ],
 )
-def test_the_formula_of_another_call(keys: dict[str, str | float | None], expected: Call) -> None:
+def test_the_formula_of_another_call(keys: dict[str, Replacement], expected: Call) -> None:
     asked = call(weight=WEIGHT, pos_weight=POS_WEIGHT, upstream=UPSTREAM)
     # Of the call itself, whatever was promised in its place:
     promised = question(asked, AgreesWithReference(call()))
     assert explained(known(reference=keys), promised).promise == AgreesWithReference(expected)
+
+
+def test_an_element_that_is_not_there_excuses_nothing() -> None:
+    asked = question(call(pos_weight=POS_WEIGHT))
+    beyond = known(reference={"pos_weight": Element(2)})
+    assert explained(beyond, asked) == asked.expectation
+
+
+def test_an_argument_and_more() -> None:
+    target = Array.rounded("float64", call().target.values + 1)
+    expected = AgreesWithReference(replace(call(), target=target))
+    assert explained(known(reference={"target": Plus(1)}), question(call())).promise == expected
 
 
 def test_the_dtype_of_an_argument() -> None:

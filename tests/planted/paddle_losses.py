@@ -46,8 +46,13 @@ def log_of_sigmoid(x):
 
 
 def log_sigmoid_loss(x, y, w, p, reduction):
-    """w·[(1 − y)·x − lw·logsigmoid(x)] in float64, rounded once."""
+    """w·[(1 − y)·x − lw·logsigmoid(x)] in float64, rounded once.
+
+    The weights are constants, as in paddle's own: paddle adds the gradient of a repeated argument
+    up one element after the other, and loses digits even in float64.
+    """
     narrow = x.dtype
+    w, p = (a if a is None else a.detach() for a in (w, p))
     x, y, w, p = (a if a is None else a.astype(paddle.float64) for a in (x, y, w, p))
     log_weight = 1 if p is None else 1 + (p - 1) * y
     loss = (1 - y) * x - log_weight * log_of_sigmoid(x)
