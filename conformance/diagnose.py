@@ -86,8 +86,10 @@ def _other_calls(call: Call, quantity: str) -> Iterator[tuple[str, Call]]:
     if call.upstream is not None:
         yield "the upstream gradient were ignored", replace(call, upstream=None)
         if call.reduction == "mean":
-            yield ("the upstream gradient and the mean were ignored",
-                   replace(call, upstream=None, options={**call.options, "reduction": "sum"}))  # fmt: skip
+            yield (
+                "the upstream gradient and the mean were ignored",
+                replace(call, upstream=None, options={**call.options, "reduction": "sum"}),
+            )
     for reduction in ("mean", "sum"):
         if call.reduction in ("mean", "sum") and reduction != call.reduction:
             words = "it were not divided by n" if reduction == "sum" else "it were divided by n"

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from . import tolerance
 from .check import FAILING, Axis, Verdict
 from .dtypes import FLOATS
+from .logs_of_sigmoid import by_rounded_sigmoid
 from .measure import Errors, Truth, errors, truth
 from .question import (
     AgreesWithReference,
@@ -335,6 +336,8 @@ def _formula(promise: AgreesWithReference, quantity: str, result: Array, grade: 
         due = _excepted(due, promise.but, promised)
     if promise.another_count:
         due = _counted_otherwise(due, promised, result)
+    if promise.logs_of_sigmoid:
+        due = by_rounded_sigmoid(due, promised, result)
     slack: float | Floats = promise.slack
     if promise.saturating:
         x = promised.logits.values
@@ -352,8 +355,13 @@ def _counted_otherwise(due: Truth, call: Call, result: Array) -> Truth:
         return due
     ratio = n / float(count)
     tolerances = {grade: ratio * allowed for grade, allowed in due.tolerance.items()}
-    return replace(due, high=ratio * due.high, low=ratio * due.low, tolerance=tolerances,
-                   uncertainty=ratio * due.uncertainty + 2.0**-50 * np.abs(ratio * due.high))  # fmt: skip
+    return replace(
+        due,
+        high=ratio * due.high,
+        low=ratio * due.low,
+        tolerance=tolerances,
+        uncertainty=ratio * due.uncertainty + 2.0**-50 * np.abs(ratio * due.high),
+    )
 
 
 def _excepted(due: Truth, but: But, call: Call) -> Truth:

@@ -28,7 +28,8 @@ SIMPLE = (0.0, 1.0, -1.0, 2.0, 0.5, -2.0, 3.0, 10.0, -10.0, 100.0, -100.0)
 
 def shrunk(example: Example, fails: Fails, tries: int = TRIES) -> Example:
     """The smallest example found that still fails; the same where nothing smaller does."""
-    if not isinstance(example.question.expectation.promise, (AgreesWithReference, EqualsCall, SameAsEager)):
+    shrinks = (AgreesWithReference, EqualsCall, SameAsEager)
+    if not isinstance(example.question.expectation.promise, shrinks):
         return example
     crash = GRAVITY[example.finding.verdict] > GRAVITY["deviates"]
     left = min(tries, TRIES_OF_A_CRASH) if crash else tries

@@ -2,7 +2,8 @@
 
 An adapter file defines NAME, NEEDS (which Pythons have the framework), MODES, SURFACES,
 `open(device, mode)` and `reproduction(call, literal)`; `numpy.py` is the smallest and explains
-each. FRAGILE, if there, names modes in which a refusal may leave the framework unfit to go on. Third parties register theirs under the entry point group `bce_conformance.adapters`.
+each. FRAGILE, if there, names modes in which a refusal may leave the framework unfit to go
+on. Third parties register theirs under the entry point group `bce_conformance.adapters`.
 """
 
 from __future__ import annotations

@@ -70,8 +70,17 @@ def observers(asked: Asked, dtype: str, quantity: str, reduction: str) -> tuple[
                      _same_arguments, asked, dtype, quantity, "none")]  # fmt: skip
     if forward:
         of_shape = {"none": "the shape of the logits"}.get(reduction, "no axes")
-        seen.append(contract("output-shape", f"With reduction '{reduction}' the result has "
-                             f"{of_shape}.", _due_shape, asked, dtype, quantity, reduction))  # fmt: skip
+        seen.append(
+            contract(
+                "output-shape",
+                f"With reduction '{reduction}' the result has {of_shape}.",
+                _due_shape,
+                asked,
+                dtype,
+                quantity,
+                reduction,
+            )
+        )
         seen.append(contract("output-dtype", "Arguments of one dtype give a result of that dtype.",
                              _due_dtype, asked, dtype, quantity, reduction))  # fmt: skip
     else:
@@ -245,15 +254,26 @@ def _recorded(series: Series, call: Call) -> Question:
 def mixed_dtypes(asked: Asked, dtype: str, seed: int) -> Iterator[Asking]:
     """One argument of another floating dtype than the rest: what comes out is recorded."""
     dice = Dice(seed, "mixed-dtypes", dtype)
-    arrays = Situation(*(array(dtype, dice, pool, (3,)) for pool in
-                         (everyday_logits, targets, everyday_weights, everyday_weights)))  # fmt: skip
+    arrays = Situation(
+        *(
+            array(dtype, dice, pool, (3,))
+            for pool in (everyday_logits, targets, everyday_weights, everyday_weights)
+        )
+    )
     for name in ("target", "weight", "pos_weight"):
         for other in FLOATS:
             if other != dtype:
                 given = getattr(arrays, name)
                 mixed = replace(arrays, **{name: Array.rounded(other, given.values)})
-                series = contract(f"mixed-dtypes-{name}-{other}", "Left open: mixed dtypes.",
-                                  _recorded, asked, dtype, reduction="none", kind="special")  # fmt: skip
+                series = contract(
+                    f"mixed-dtypes-{name}-{other}",
+                    "Left open: mixed dtypes.",
+                    _recorded,
+                    asked,
+                    dtype,
+                    reduction="none",
+                    kind="special",
+                )
                 yield series, _recorded(series, call_of(mixed, asked, FORWARD, "none"))
 
 

@@ -90,9 +90,8 @@ def laid_out(layout: str) -> Derived:
         if not call.logits.shape or call.logits.layout != "contiguous":
             return None
         logits, target = call.logits, call.target
-        if layout == "expanded":
-            if not _repeats(logits) or not _repeats(target):
-                return None
+        if layout == "expanded" and not (_repeats(logits) and _repeats(target)):
+            return None
         changed = replace(
             call,
             logits=replace(logits, layout=layout),
@@ -152,6 +151,9 @@ RELATIONS = (
              laid_out("strided"), BOTH),
     Relation("layout-transposed", "Transposed arguments give what contiguous ones do.",
              laid_out("transposed"), BOTH),
+    *(Relation(f"layout-{layout}", f"{layout.capitalize()} arguments give what contiguous ones do.",
+               laid_out(layout), BOTH, reduction, (FORWARD,))
+      for layout in ("strided", "transposed") for reduction in ("mean", "sum")),
     Relation("element-order", "Each element's loss is its own: reversed in, reversed out.",
              reversed_order, WEIGHTED),
 )  # fmt: skip
@@ -211,10 +213,19 @@ def _expanded(
             continue
         repeat = 2 + int(Dice(seed, dtype, found.logits.size).below(4, 1)[0])
         rows = {n: _rows(getattr(found, n), repeat) for n in ("logits", "target")}
-        for quantity in (q for q in (FORWARD, "grad.logits") if q in quantities):
-            series = series_of("layout-expanded", "Expanded arguments (stride 0) give what "
-                               "contiguous ones do.", ask, asked, dtype, quantity, "none")  # fmt: skip
-            call = call_of(replace(found, **rows), asked, quantity, "none")
+        asked_for = (*((q, "none") for q in (FORWARD, "grad.logits") if q in quantities),
+                     (FORWARD, "mean"), (FORWARD, "sum"))  # fmt: skip
+        for quantity, reduction in asked_for:
+            series = series_of(
+                "layout-expanded",
+                "Expanded arguments (stride 0) give what contiguous ones do.",
+                ask,
+                asked,
+                dtype,
+                quantity,
+                reduction,
+            )
+            call = call_of(replace(found, **rows), asked, quantity, reduction)
             question = ask(series, call)
             if question is not None:
                 yield series, question

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from ..casefile.build import broadcasts, result_shape
+from ..logs_of_sigmoid import QUANTITY
 from ..question import (
     AgreesWithReference,
     But,
@@ -72,6 +73,7 @@ class Instead:
     slack: float = 1.0
     saturating: bool = False
     another_count: bool = False
+    logs_of_sigmoid: bool = False
     shape: tuple[int, ...] | Literal["broadcast"] | None = None
     dtype: str | None = None
 
@@ -95,6 +97,8 @@ class Instead:
             return OnlyForm()
         if self.value is not None:
             return HasValue((), (self.value,))
+        if self.logs_of_sigmoid and quantity != QUANTITY:
+            raise NothingSaid(f"logs_of_sigmoid is about {QUANTITY}")
         promised = self._promised(question.call, due)
         _require_meaning(promised, question.call, quantity)
         return AgreesWithReference(
@@ -103,6 +107,7 @@ class Instead:
             but=self.but,
             saturating=self.saturating,
             another_count=self.another_count,
+            logs_of_sigmoid=self.logs_of_sigmoid,
         )
 
     def _promised(self, call: Call, due: Promise) -> Call:

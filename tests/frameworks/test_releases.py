@@ -18,7 +18,8 @@ Framework = tuple[str, str]
 
 def run(folder: Path, framework: Framework, *arguments: str) -> tuple[int, dict]:  # type: ignore[type-arg]
     name, python = framework
-    command = [sys.executable, "-m", "bce_conformance", "run", "--backend", f"{name}={python}",
+    command = [sys.executable, "-m", "bce_conformance", "run", "--only", "cases",
+               "--backend", f"{name}={python}",
                "--report-dir", str(folder), *arguments]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True)
     assert "Traceback" not in done.stdout + done.stderr, done.stderr
@@ -63,7 +64,8 @@ def test_the_published_verdicts_are_found_again(framework: Framework, sound: Sou
     published = PUBLISHED / f"{framework[0]}-{version}-cpu-eager.json"
     if not published.exists():
         pytest.skip(f"no report of {framework[0]} {version} has been published yet")
-    assert found == verdicts(json.loads(published.read_text()))
+    kept = verdicts(json.loads(published.read_text()))
+    assert found == {check: v for check, v in kept.items() if "/documented/" in check}
 
 
 def test_every_printed_example_conforms(framework: Framework, sound: Sound) -> None:
@@ -117,7 +119,7 @@ def test_a_fault_planted_between_the_framework_and_us_is_seen(
 def test_a_deviation_is_replayed(framework: Framework, sound: Sound) -> None:
     folder, status, report = sound
     (file,) = folder.glob("*.json")
-    failing = [check for check, verdict in verdicts(report).items() if verdict == "deviates"]
+    failing = [check for check, verdict in verdicts(report).items() if verdict == "known"]
     if status == 0:
         pytest.skip(f"{framework[0]} has no deviation to replay")
     for check in failing[:3]:
