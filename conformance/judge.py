@@ -347,21 +347,39 @@ def _formula(promise: AgreesWithReference, quantity: str, result: Array, grade: 
 
 def _counted_otherwise(due: Truth, call: Call, result: Array) -> Truth:
     """The truth if the mean were over the number of elements that fits the result best."""
-    n = call.logits.size
-    at = np.unravel_index(int(np.argmax(np.abs(due.high))), due.high.shape)
-    with np.errstate(all="ignore"):
-        count = np.round(n * due.high[at] / result.values[at])
-    if result.shape != due.high.shape or not (np.isfinite(count) and count >= 1):
+    if result.shape != due.high.shape:
         return due
-    ratio = n / float(count)
-    tolerances = {grade: ratio * allowed for grade, allowed in due.tolerance.items()}
-    return replace(
-        due,
-        high=ratio * due.high,
-        low=ratio * due.low,
-        tolerance=tolerances,
-        uncertainty=ratio * due.uncertainty + 2.0**-50 * np.abs(ratio * due.high),
-    )
+    n = call.logits.size
+    fits = [_divided(due, n / count) for count in _plausible_counts(due, n, result)]
+    return min(fits, key=lambda fit: _misfit(fit, result), default=due)
+
+
+def _plausible_counts(due: Truth, n: int, result: Array) -> list[int]:
+    """The whole numbers about n·due/result, by least squares over all elements.
+
+    A single element does not tell: in float16 its own rounding is worth one in two thousand.
+    """
+    with np.errstate(all="ignore"):
+        weight = (np.max(due.tolerance["stable"], initial=0.0) / due.tolerance["stable"]) ** 2
+        guess = n * np.sum(weight * due.high**2) / np.sum(weight * due.high * result.values)
+    if not (np.isfinite(guess) and guess >= 0.5):
+        return []
+    return [count for count in range(round(guess) - 2, round(guess) + 3) if count >= 1]
+
+
+def _divided(due: Truth, ratio: float) -> Truth:
+    """The truth times a ratio; what is lost to underflow does not shrink with it."""
+    rest = due.rest * max(ratio, 1.0)
+    tolerances = {grade: ratio * (a - due.rest) + rest for grade, a in due.tolerance.items()}
+    high, low = ratio * due.high, ratio * due.low
+    uncertainty = ratio * due.uncertainty + 2.0**-50 * np.abs(high)
+    return replace(due, high=high, low=low, tolerance=tolerances, uncertainty=uncertainty)
+
+
+def _misfit(due: Truth, result: Array) -> float:
+    """The largest error, in tolerances."""
+    with np.errstate(all="ignore"):
+        return float(np.max(np.abs(result.values - due.high) / due.tolerance["stable"], initial=0))
 
 
 def _excepted(due: Truth, but: But, call: Call) -> Truth:

@@ -26,6 +26,13 @@ def of_exponents(dice: Dice, n: int, low: int, high: int) -> Floats:
     return np.ldexp(1.0 + dice.unit(n), exponents)
 
 
+def of_signed_exponents(dice: Dice, n: int, low: int, high: int) -> Floats:
+    """Numbers of both signs, every pair of a sign and an exponent as often as the others."""
+    pairs = dice.dealt(np.arange(2 * low, 2 * high + 2), n).astype(np.int64)
+    signs = np.where(pairs % 2 == 0, 1.0, -1.0)
+    return signs * np.ldexp(1.0 + dice.unit(n), pairs // 2)
+
+
 def within(form: FloatFormat, values: Floats) -> Floats:
     return np.clip(values, -form.largest, form.largest)
 
@@ -48,7 +55,7 @@ def zero_logits(dice: Dice, form: FloatFormat, n: int) -> Floats:
 def tiny_logits(dice: Dice, form: FloatFormat, n: int) -> Floats:
     """Every exponent from the smallest subnormal to 1/16, both signs; 0 has its own topic."""
     lowest = form.emin - form.precision + 1
-    tiny = dice.signs(n) * of_exponents(dice, n, lowest, -5)
+    tiny = of_signed_exponents(dice, n, lowest, -5)
     edges = [form.smallest_subnormal, form.smallest_normal, form.unit_roundoff]
     special = dice.signs(n) * dice.dealt(edges, n)
     return np.where(dice.below(8, n) == 0, special, tiny)
@@ -67,7 +74,7 @@ def large_logits(dice: Dice, form: FloatFormat, n: int) -> Floats:
 def every_logit(dice: Dice, form: FloatFormat, n: int) -> Floats:
     """Every exponent of the dtype, subnormals included, both signs."""
     lowest = form.emin - form.precision + 1
-    return within(form, dice.signs(n) * of_exponents(dice, n, lowest, form.emax))
+    return within(form, of_signed_exponents(dice, n, lowest, form.emax))
 
 
 def tail_logits(dice: Dice, form: FloatFormat, n: int) -> Floats:

@@ -11,7 +11,7 @@ import pytest
 from conftest import interpreters
 from table import Loss, Run, losses, names, run
 
-QUICK = ("--profile", "quick")
+QUICK = ("--profile", "quick", "--dtype", "float32", "--dtype", "float16")
 """Of each file some bugs that every profile must see, and whatever is cheapest to break."""
 FEW = (
     "whole_loss_times_log_weight",
