@@ -29,7 +29,7 @@ def test_every_pool_stays_in_range(name: str, dtype: str) -> None:
 def test_an_array_of_ordinary_size_meets_every_exponent_of_both_signs(dtype: str) -> None:
     form = FLOATS[dtype]
     lowest = form.emin - form.precision + 1
-    found = Array.rounded(dtype, values.every_logit(Dice(3), form, 600)).values
+    found = Array.rounded(dtype, values.every_logit(Dice(3), form, 1200)).values
     for sign in (1, -1):
         exponents = set(np.frexp(found[np.sign(found) == sign])[1] - 1)
         assert exponents >= set(range(lowest + 1, form.emax)), sign
