@@ -43,7 +43,6 @@ from .question import (
     SameAsEager,
     Unmoved,
 )
-from .reference import sigmoid
 from .tolerance import Floats, Grade
 from .vocabulary import (
     FORWARD,
@@ -210,16 +209,29 @@ def _not_answered(result: Array | Failure) -> Finding | None:
     if isinstance(result, TimedOut):
         summary = f"no answer within {result.seconds:g} s ({result.during}); the worker was killed"
         return Finding("timed-out", "semantics", summary)
-    said = telling_line(result.stderr)
+    said = steady(telling_line(result.stderr))
     told = f": {one_line(said)}" if said else ""
     return Finding("crashed", "semantics", f"{result.cause} ({result.during}){told}")
 
 
 def telling_line(stderr: tuple[str, ...]) -> str:
     """The line that says why: the last before Python's own dump of a fatal error, else that."""
+    checks = [line for line in stderr if GLOG.match(line)]
+    if checks:
+        return steady(checks[0])
     fatal = [i for i, line in enumerate(stderr) if line.startswith("Fatal Python error")]
     before = [line for line in stderr[: fatal[0]] if line.strip()] if fatal else list(stderr)
     return before[-1] if before else (stderr[fatal[0]] if fatal else "")
+
+
+GLOG = re.compile(r"^F\d{8} \d\d:\d\d:\d\d\.\d+ +\d+ ")
+"""How a fatal message of glog begins: date, time, thread."""
+VARYING = re.compile(r"0x[0-9a-f]{6,}|(?<=thread )0x[0-9a-f]+|\(pid=\d+\)")
+
+
+def steady(line: str) -> str:
+    """A line of a dying process without what differs from run to run: times, addresses."""
+    return VARYING.sub("…", re.sub(r"^[IWEF]\d{8} \d\d:\d\d:\d\d\.\d+ +\d+ ", "", line))
 
 
 COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
@@ -338,11 +350,7 @@ def _formula(promise: AgreesWithReference, quantity: str, result: Array, grade: 
         due = _counted_otherwise(due, promised, result)
     if promise.logs_of_sigmoid:
         due = by_rounded_sigmoid(due, promised, result)
-    slack: float | Floats = promise.slack
-    if promise.saturating:
-        x = promised.logits.values
-        slack = slack / sigmoid(-np.abs(x)) if x.shape == due.high.shape else slack
-    return compare(result, due, grade, slack)
+    return compare(result, due, grade, promise.slack)
 
 
 def _counted_otherwise(due: Truth, call: Call, result: Array) -> Truth:
@@ -395,17 +403,16 @@ def _excepted(due: Truth, but: But, call: Call) -> Truth:
     return replace(due, high=high, low=np.where(applies, 0.0, due.low))
 
 
-def compare(result: Array, due: Truth, grade: Grade, slack: float | Floats = 1.0) -> Finding:
+def compare(result: Array, due: Truth, grade: Grade, slack: float = 1.0) -> Finding:
     """Element by element: another kind of number, a wrong formula, too inexact, undecidable.
 
-    slack multiplies the tolerance; where it is infinite, an infinity is within it.
+    slack multiplies the tolerance.
     """
     if result.size == 0:
         return Finding("conforms", "accuracy", "nothing to compare: no elements", strict=True)
     found = errors(result, due)
     evidence = Evidence(result, due, found)
-    slackened = not (isinstance(slack, float) and slack == 1.0)
-    allowed = slack * due.tolerance[grade] if slackened else due.tolerance[grade]
+    allowed = due.tolerance[grade] if slack == 1.0 else slack * due.tolerance[grade]
     absolute = found.absolute
     early = np.zeros(absolute.shape, dtype=bool)
     if np.any(found.other_kind):

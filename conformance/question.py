@@ -28,7 +28,6 @@ class AgreesWithReference:
 
     The rest says what a release is known to do instead, and is left alone in every other place.
     slack: how many times the tolerance the result may be off; but: where it is something else;
-    saturating: 1 − σ(x) is computed as it stands, so the tolerance grows by 1/σ(−|x|);
     another_count: the mean is divided by another number of elements than there are, any one;
     logs_of_sigmoid: ∂L/∂y is made of log σ(x) and log(1 − σ(x)) with σ(x) rounded before.
     """
@@ -37,7 +36,6 @@ class AgreesWithReference:
     optional: bool = False
     slack: float = 1.0
     but: But | None = None
-    saturating: bool = False
     another_count: bool = False
     logs_of_sigmoid: bool = False
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from .adapters import AdapterFile
 from .check import Check, Witness
-from .judge import Finding, KnownBehaviour, excused, judge, one_line
+from .judge import Finding, KnownBehaviour, excused, judge, one_line, steady
 from .literal import from_json, literal, to_json
 from .question import (
     AgreesWithReference,
@@ -170,7 +170,7 @@ def _got(result: Array | Failure) -> Json:
         return {"unsupported": result.reason}
     if isinstance(result, Faulty):
         return {"fault of the adapter": {"reason": result.reason, "during": result.during}}
-    lines = [one_line(line, 500) for line in result.stderr]
+    lines = [one_line(steady(line), 500) for line in result.stderr]
     if isinstance(result, TimedOut):
         return {"timed_out": {"seconds": result.seconds, "during": result.during, "stderr": lines}}
     return {"crashed": {"cause": result.cause, "during": result.during, "stderr": lines}}

@@ -44,7 +44,9 @@ def test_the_published_summary_is_made_from_the_published_reports() -> None:
     )
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/cases.md", "docs/known.md", "docs/generated.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/cases.md", "docs/known.md", "docs/generated.md"]
+)
 def test_links_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)#]+)\)", text):

@@ -83,7 +83,11 @@ class Plan:
         seed, count = self.seed, self.count
         most = sizes.LARGEST[self.profile]
         return {
-            "sizes": lambda a, q: sizes.sized(a, dtype, seed, q),
+            **{
+                # Each in batches of its own: one of them ends the worker of a release.
+                each.name: partial(_sized, each, dtype, seed)
+                for each in sizes.SIZES
+            },
             "special values": lambda a, q: special_values(a, dtype, q),
             "relations": lambda a, q: relations(a, dtype, seed, count, q),
             "defaults": lambda a, q: contracts.defaults(a, dtype, seed),
@@ -94,6 +98,12 @@ class Plan:
             "memory": lambda a, q: contracts.memory(a, dtype, seed, q),
             "large reductions": lambda a, q: sizes.large(a, dtype, seed, most, q),
         }
+
+
+def _sized(
+    each: sizes.Sizes, dtype: str, seed: int, asked: Asked, quantities: Sequence[str]
+) -> Iterator[Asking]:
+    return sizes.sized(each, asked, dtype, seed, quantities)
 
 
 def _each(

@@ -57,19 +57,19 @@ SIZES = (
 )  # fmt: skip
 
 
-def sized(asked: Asked, dtype: str, seed: int, quantities: Sequence[str]) -> Iterator[Asking]:
-    for sizes in SIZES:
-        for shape in sizes.shapes:
-            found = _of_shape(sizes.name, sizes.recipe, shape, dtype, seed)
-            for quantity, reduction in sizes.asked:
-                # What an accumulator loses over so many is asked by `large`, where it shows.
-                summed = quantity == FORWARD and reduction != "none" and found.logits.size > 8192
-                if quantity in quantities and not summed:
-                    kind = "reduction" if sizes.name == "empty" else "property"
-                    series = _series(
-                        sizes.name, kind, sizes.rule, asked, dtype, quantity, reduction
-                    )
-                    yield series, formula(series, call_of(found, asked, quantity, reduction))
+def sized(
+    sizes: Sizes, asked: Asked, dtype: str, seed: int, quantities: Sequence[str]
+) -> Iterator[Asking]:
+    """Every shape of one row of SIZES."""
+    kind = "reduction" if sizes.name == "empty" else "property"
+    for shape in sizes.shapes:
+        found = _of_shape(sizes.name, sizes.recipe, shape, dtype, seed)
+        for quantity, reduction in sizes.asked:
+            # What an accumulator loses over so many is asked by `large`, where it shows.
+            summed = quantity == FORWARD and reduction != "none" and found.logits.size > 8192
+            if quantity in quantities and not summed:
+                series = _series(sizes.name, kind, sizes.rule, asked, dtype, quantity, reduction)
+                yield series, formula(series, call_of(found, asked, quantity, reduction))
 
 
 @lru_cache(maxsize=1024)

@@ -71,7 +71,6 @@ class Instead:
     reference: Mapping[str, Replacement] | None = None
     but: But | None = None
     slack: float = 1.0
-    saturating: bool = False
     another_count: bool = False
     logs_of_sigmoid: bool = False
     shape: tuple[int, ...] | Literal["broadcast"] | None = None
@@ -105,7 +104,6 @@ class Instead:
             promised,
             slack=self.slack,
             but=self.but,
-            saturating=self.saturating,
             another_count=self.another_count,
             logs_of_sigmoid=self.logs_of_sigmoid,
         )

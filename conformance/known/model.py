@@ -122,7 +122,7 @@ class ReplacedSpec(Strict):
         return {key: getattr(self, key) for key in type(self).model_fields if key in stated}
 
 
-FORMULA = ("reference", "but", "slack", "saturating", "another_count", "logs_of_sigmoid")
+FORMULA = ("reference", "but", "slack", "another_count", "logs_of_sigmoid")
 KINDS = ("value", "raises", "accepts", "crashes", "changes")
 FORMS = ("shape", "dtype")
 
@@ -136,7 +136,6 @@ class InsteadSpec(Strict):
     reference: ReplacedSpec | None = None
     but: ButSpec | None = None
     slack: Annotated[Number, AfterValidator(_slack)] | None = None
-    saturating: OnlyTrue | None = None
     another_count: OnlyTrue | None = None
     logs_of_sigmoid: OnlyTrue | None = None
     shape: Annotated[Shape | Literal["broadcast"] | None, BeforeValidator(_result_shape)] = None
@@ -153,7 +152,6 @@ class InsteadSpec(Strict):
             reference=None if reference is None else reference.replaced(),
             but=None if but is None else But(but.value, but.where),
             slack=self.slack or 1.0,
-            saturating=bool(self.saturating),
             another_count=bool(self.another_count),
             logs_of_sigmoid=bool(self.logs_of_sigmoid),
             shape=tuple(self.shape) if isinstance(self.shape, list) else self.shape,
