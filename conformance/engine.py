@@ -138,7 +138,8 @@ class _Run:
             yield from self._generated(self.job.plan)
         if self.job.whole and self.broken is None:
             stale = [never_asked(k) for check, k in self.known.items() if check not in self.asked]
-            yield Answered(tuple(stale))
+            if stale:
+                yield Answered(tuple(stale))
         self.session.close()  # a worker that died after the last question is noticed here
         yield from self._deaths()
         yield BackendFinished(self.session.backend, self.session.restarts, self.broken)

@@ -350,7 +350,20 @@ def _formula(promise: AgreesWithReference, quantity: str, result: Array, grade: 
         due = _counted_otherwise(due, promised, result)
     if promise.logs_of_sigmoid:
         due = by_rounded_sigmoid(due, promised, result)
+    if promise.running_totals:
+        due = _added_one_by_one(due, promised, promise.running_totals)
     return compare(result, due, grade, promise.slack)
+
+
+def _added_one_by_one(due: Truth, call: Call, totals: int) -> Truth:
+    """The truth where each total may lose a unit roundoff for every element added to it.
+
+    The bound of sequential summation (Higham, Accuracy and Stability of Numerical Algorithms, §4.2)
+    is n/totals·u·Σ|terms|; |Σ terms| stands for that, which is less where terms cancel.
+    """
+    accumulator = FLOATS[tolerance.ACCUMULATOR[due.dtype]]
+    lost = call.logits.size / totals * accumulator.unit_roundoff * np.abs(due.high)
+    return replace(due, tolerance={grade: a + lost for grade, a in due.tolerance.items()})
 
 
 def _counted_otherwise(due: Truth, call: Call, result: Array) -> Truth:

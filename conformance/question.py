@@ -29,7 +29,8 @@ class AgreesWithReference:
     The rest says what a release is known to do instead, and is left alone in every other place.
     slack: how many times the tolerance the result may be off; but: where it is something else;
     another_count: the mean is divided by another number of elements than there are, any one;
-    logs_of_sigmoid: ∂L/∂y is made of log σ(x) and log(1 − σ(x)) with σ(x) rounded before.
+    logs_of_sigmoid: ∂L/∂y is made of log σ(x) and log(1 − σ(x)) with σ(x) rounded before;
+    running_totals: elements are added up one after the other, in so many totals; 0: pairwise.
     """
 
     promised: Call
@@ -38,6 +39,7 @@ class AgreesWithReference:
     but: But | None = None
     another_count: bool = False
     logs_of_sigmoid: bool = False
+    running_totals: int = 0
 
 
 @dataclass(frozen=True)

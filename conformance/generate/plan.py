@@ -43,7 +43,8 @@ class Plan:
     def size(self) -> int:
         """How many groups there are at most."""
         others = len(self._others("float32"))
-        return 2 + len(self.dtypes) * (len(topics.TOPICS) + others)
+        many = len(topics.THRIFTY if self.thrifty else topics.TOPICS)
+        return 2 + len(self.dtypes) * (many + others)
 
     def acceptance(self) -> Group:
         """Asked first: what is refused here is not asked any further."""

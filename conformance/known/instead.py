@@ -73,6 +73,7 @@ class Instead:
     slack: float = 1.0
     another_count: bool = False
     logs_of_sigmoid: bool = False
+    running_totals: int = 0
     shape: tuple[int, ...] | Literal["broadcast"] | None = None
     dtype: str | None = None
 
@@ -106,6 +107,7 @@ class Instead:
             but=self.but,
             another_count=self.another_count,
             logs_of_sigmoid=self.logs_of_sigmoid,
+            running_totals=self.running_totals,
         )
 
     def _promised(self, call: Call, due: Promise) -> Call:

@@ -122,7 +122,7 @@ class ReplacedSpec(Strict):
         return {key: getattr(self, key) for key in type(self).model_fields if key in stated}
 
 
-FORMULA = ("reference", "but", "slack", "another_count", "logs_of_sigmoid")
+FORMULA = ("reference", "but", "slack", "another_count", "logs_of_sigmoid", "running_totals")
 KINDS = ("value", "raises", "accepts", "crashes", "changes")
 FORMS = ("shape", "dtype")
 
@@ -138,6 +138,7 @@ class InsteadSpec(Strict):
     slack: Annotated[Number, AfterValidator(_slack)] | None = None
     another_count: OnlyTrue | None = None
     logs_of_sigmoid: OnlyTrue | None = None
+    running_totals: Annotated[int, Field(gt=0)] | None = None
     shape: Annotated[Shape | Literal["broadcast"] | None, BeforeValidator(_result_shape)] = None
     dtype: Annotated[str, AfterValidator(_result_dtype)] | None = None
 
@@ -154,6 +155,7 @@ class InsteadSpec(Strict):
             slack=self.slack or 1.0,
             another_count=bool(self.another_count),
             logs_of_sigmoid=bool(self.logs_of_sigmoid),
+            running_totals=self.running_totals or 0,
             shape=tuple(self.shape) if isinstance(self.shape, list) else self.shape,
             dtype=self.dtype,
         )
