@@ -27,6 +27,13 @@ from .vocabulary import Array, Call, Crashed, Outcome, TimedOut
 from .witness import check_of
 
 
+TRIES_IN_ALL = 2000
+"""How often all failing checks together are asked again to make their witnesses small: a loss that
+fails everywhere is not worth more. Beyond that each is asked LEAST_TRIES times."""
+LEAST_TRIES = 2
+NEW_WORKERS = 3
+
+
 @dataclass
 class Trial:
     """The generated questions of one backend.
@@ -50,6 +57,8 @@ class Trial:
     _seen: dict[str, Fold] = field(default_factory=dict)
     _first: dict[tuple[str, ...], Call] = field(default_factory=dict)
     _remembers: dict[tuple[str, ...], bool] = field(default_factory=dict)
+    _tries: int = 0
+    _renewed: int = 0
     _seconds: float = 0.0
     _framework: float = 0.0
 
@@ -210,11 +219,7 @@ class Trial:
             return example
         after = replace(question, before=(first,))
         if _kind_of(series) not in self._remembers:
-            self.session.renew()
-            spoilt = self._asked_alone(fold, question).finding.verdict != "deviates"
-            if spoilt:
-                self.session.renew()
-            self._remembers[_kind_of(series)] = spoilt
+            self._remembers[_kind_of(series)] = self._is_remembered(fold, question, first)
         if not self._remembers[_kind_of(series)]:
             return example
         again = self._asked_alone(fold, after)
@@ -222,6 +227,24 @@ class Trial:
             return example
         told = f"{again.finding.summary}; right in a new process, wrong after the other call"
         return replace(again, finding=replace(again.finding, summary=told))
+
+    def _is_remembered(self, fold: Fold, question: Question, first: Call) -> bool:
+        """Whether the question is answered rightly in a new worker, where `first` never was asked.
+
+        A new worker costs seconds: none is started where `first` itself comes out wrong, nor more
+        than NEW_WORKERS in all.
+        """
+        about = fold.series.ask(fold.series, first)
+        if self._renewed == NEW_WORKERS or about is None:
+            return False
+        if self._asked_alone(fold, about).finding.verdict != "conforms":
+            return False
+        self._renewed += 1
+        self.session.renew()
+        right = self._asked_alone(fold, question).finding.verdict != "deviates"
+        if right:
+            self.session.renew()
+        return right
 
     def _compact(self, folds: Sequence[Fold]) -> dict[str, Example]:
         """Small calls in the place of large ones that conform, found to conform too, by check id.
@@ -248,8 +271,14 @@ class Trial:
         return found
 
     def _shrunk(self, fold: Fold, example: Example) -> Example:
-        tries = TRIES_WHERE_COMPILED if self.plan.thrifty else TRIES
-        return shrunk(example, lambda call: self._again(fold, example, call), tries)
+        most = TRIES_WHERE_COMPILED if self.plan.thrifty else TRIES
+        left = max(TRIES_IN_ALL - self._tries, LEAST_TRIES)
+
+        def again(call: Call) -> Example | None:
+            self._tries += 1
+            return self._again(fold, example, call)
+
+        return shrunk(example, again, min(most, left))
 
     def _guess(self, example: Example, quantity: str) -> str:
         if example.finding.axis != "semantics" or not isinstance(example.result, Array):
