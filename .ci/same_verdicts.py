@@ -2,8 +2,9 @@
 
 usage: python same_verdicts.py PUBLISHED NEW      (two folders of reports)
 
-The run itself fails for what is new among the generated checks. Those are drawn by a library that
-may draw otherwise in its next release; the documented ones are the same calls for ever.
+Generated checks are drawn by a library that may draw otherwise in its next release, so their
+verdicts are not compared; but none may fail. mindspore alone is let off with a warning there: its
+results differ from call to call (docs/findings/mindspore.md), near a tolerance now and then too far.
 """
 
 import json
@@ -22,6 +23,27 @@ def verdicts(folder: Path) -> dict[str, dict[str, str]]:
     }
 
 
+FAILING = ("deviates", "fixed", "crashed", "timed-out")
+UNSTEADY = "mindspore-"
+
+
+def failing(folder: Path) -> list[str]:
+    """Generated checks that fail, each a line; the unsteady backend's are printed only."""
+    lines = []
+    for file in sorted(folder.glob("*.json")):
+        report = json.loads(file.read_text())
+        for check in report["checks"]:
+            if check["kind"] != "documented" and check["verdict"] in FAILING:
+                line = f"{file.name}: {check['id']}: {check['summary']}"
+                if file.name.startswith(UNSTEADY):
+                    print(f"warning: {line}")
+                else:
+                    lines.append(line)
+        if report["interrupted"] or report["broken"]:
+            lines.append(f"{file.name}: interrupted or broken")
+    return lines
+
+
 def differences(published: dict[str, str], new: dict[str, str]) -> list[str]:
     """One line for each check that differs."""
     ids = sorted(published.keys() | new.keys())
@@ -34,7 +56,7 @@ def differences(published: dict[str, str], new: dict[str, str]) -> list[str]:
 
 def main(published_folder: str, new_folder: str) -> int:
     published, new = verdicts(Path(published_folder)), verdicts(Path(new_folder))
-    lines = []
+    lines = failing(Path(new_folder))
     for name in sorted(published.keys() | new.keys()):
         if name not in published or name not in new:
             lines.append(f"{name}: only {'published' if name in published else 'new'}")

@@ -210,7 +210,13 @@ def never_asked(known: Known) -> Check:
         verdict="fixed",
         source=known.witness.source,
         summary=summary,
-        witness=Witness(question_json(known.witness), known.quantity, {}, {}, ""),
+        witness=Witness(
+            question_json(known.witness),
+            known.quantity,
+            {"promise": "is asked"},
+            {"nothing": "never asked"},
+            "",
+        ),
     )
 
 

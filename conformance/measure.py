@@ -40,7 +40,8 @@ class Truth:
     The value is high + low, known to within uncertainty. tolerance is by grade: k·scale + rest,
     k the cell of the table. formula is the error above which no rounding of the documented
     formulas explains a result. may_overflow marks where an intermediate of the documented formulas
-    can overflow although the value is finite.
+    can overflow although the value is finite. flushed is what may be lost beside the tolerance
+    where arguments and results below the smallest normal number count as 0.
     """
 
     dtype: str
@@ -52,6 +53,7 @@ class Truth:
     may_overflow: Mask
     scale: dict[Grade, Floats]
     rest: Floats
+    flushed: Floats
 
     def k_of(self, absolute: Floats, grade: Grade) -> float:
         """The smallest k under which these absolute errors would be within the tolerance.
@@ -222,15 +224,25 @@ class Situation:
         shape = whole if tiled else None
         return _bounded(amounts, self.form, value, reduction, upstream, shape)
 
+    @cached_property
+    def subnormal(self) -> Mask:
+        """Where an argument is below the smallest normal number, and not 0."""
+        sizes = self.sizes
+        tiny = [(a != 0) & (np.abs(a) < self.form.smallest_normal)
+                for a in (sizes.x, sizes.y, sizes.w, sizes.p)]  # fmt: skip
+        return np.broadcast_to(tiny[0] | tiny[1] | tiny[2] | tiny[3], sizes.x.shape)
+
     def _amounts(self, quantity: str) -> _Amounts:
         relative = tolerance.REFERENCE_RELATIVE * self.form.unit_roundoff
         elements = self.arguments.known_to(quantity, relative)
         size = {g: tolerance.size(quantity, g, self.sizes) for g in tolerance.GRADES}
+        pending = tolerance.pending(quantity, self.sizes)
         return _Amounts(
             elements,
             stable=size["stable"],
             strict=size["strict"],
-            pending=tolerance.pending(quantity, self.sizes),
+            pending=pending,
+            flushed=np.where(self.subnormal, pending, 0.0),
             magnitude=np.abs(elements.value.high),
             intermediate=tolerance.largest_intermediate(quantity, self.sizes),
         )
@@ -240,14 +252,15 @@ class Situation:
 class _Amounts:
     """What the tolerance of a quantity is made of, per element, and sums of that.
 
-    stable and strict: u·S of the two grades; pending, intermediate: see `tolerance`; magnitude:
-    |value|.
+    stable and strict: u·S of the two grades; pending, intermediate: see `tolerance`; flushed:
+    pending where an argument is subnormal, else 0; magnitude: |value|.
     """
 
     elements: reference.Elements
     stable: Floats
     strict: Floats
     pending: Floats
+    flushed: Floats
     magnitude: Floats
     intermediate: Floats
     _sums: dict[tuple[str, tuple[int, ...]], Floats] = field(default_factory=dict)
@@ -311,6 +324,9 @@ def _bounded(
             may_overflow=_fixed(amounts.overflows(shape, factor, form.largest), whole),
             scale={"stable": _fixed(stable, whole), "strict": _fixed(strict, whole)},
             rest=_fixed(rest, whole),
+            flushed=_fixed(
+                _underflow(amounts, "flushed", form.smallest_normal, value.high, arriving), whole
+            ),
         )
 
 
@@ -328,15 +344,10 @@ def _rest(
     arriving: Floats | float,
 ) -> Floats:
     """What is allowed beside k·scale: underflow, the roundings of upstream, n and the sum."""
-    u, eta = form.unit_roundoff, form.smallest_subnormal
+    u = form.unit_roundoff
     forward = amounts.elements.quantity == FORWARD
-    reduced = high.shape != amounts.stable.shape
-    count = amounts.elements.count // max(high.size, 1) if reduced else 1
-    if forward:  # n divides what was added up
-        rest = amounts.added("pending", high.shape, arriving * eta) + eta * (count * arriving + 1)
-    else:  # what arrives is a factor among the others
-        following = np.maximum(1.0, arriving)
-        rest = amounts.added("pending", high.shape, eta * following) + eta * (count + 1)
+    reduced, count = high.shape != amounts.stable.shape, _added_up(amounts, high)
+    rest = _underflow(amounts, "pending", form.smallest_subnormal, high, arriving)
     relative = 0.0 if forward else 2 * u
     if reduced:
         relative += tolerance.summation(form.name, count)
@@ -344,6 +355,23 @@ def _rest(
     if relative:
         rest = rest + amounts.added("magnitude", high.shape, relative * arriving)
     return np.asarray(rest)
+
+
+def _added_up(amounts: _Amounts, high: Floats) -> int:
+    """How many elements of the loss an element of the result is made of."""
+    reduced = high.shape != amounts.stable.shape
+    return amounts.elements.count // max(high.size, 1) if reduced else 1
+
+
+def _underflow(
+    amounts: _Amounts, name: str, eta: float, high: Floats, arriving: Floats | float
+) -> Floats:
+    """What may be lost where numbers below eta are not told apart from 0."""
+    count = _added_up(amounts, high)
+    if amounts.elements.quantity == FORWARD:  # n divides what was added up
+        return amounts.added(name, high.shape, arriving * eta) + eta * (count * arriving + 1)
+    following = np.maximum(1.0, arriving)  # what arrives is a factor among the others
+    return amounts.added(name, high.shape, eta * following) + eta * (count + 1)
 
 
 Made = TypeVar("Made", Floats, Mask)

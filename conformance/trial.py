@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
+import numpy as np
+
 from .accuracy import Tallies
 from .adapters import AdapterFile
 from .check import Check
@@ -25,7 +27,6 @@ from .shrink import TRIES, TRIES_WHERE_COMPILED, shrunk, small
 from .tolerance import Grade
 from .vocabulary import Array, Call, Crashed, Outcome, TimedOut
 from .witness import check_of
-
 
 TRIES_IN_ALL = 2000
 """How often all failing checks together are asked again to make their witnesses small: a loss that
@@ -347,12 +348,23 @@ def _laid_out(
     return calls, places
 
 
+def _gives(example: Example) -> bool:
+    """Whether there is something to ask further about: a result, and not wrongly zeros alone."""
+    result = example.result
+    if not isinstance(result, Array):
+        return False
+    return example.finding.verdict not in ("deviates", "known") or bool(np.any(result.values))
+
+
 def abilities(folds: Iterable[Fold]) -> Abilities:
-    """Which quantities each surface gave in each dtype, from the checks of what is accepted."""
+    """Which quantities each surface gave in each dtype, from the checks of what is accepted.
+
+    Zeros in the place of a gradient deviate there, once, and are not asked about any further.
+    """
     able: dict[tuple[str, str], list[str]] = {}
     for fold in folds:
         series = fold.series
         decisive = fold.decisive
-        if decisive is not None and isinstance(decisive.result, Array):
+        if decisive is not None and _gives(decisive):
             able.setdefault((series.surface, series.dtype), []).append(series.quantity)
     return {key: tuple(quantities) for key, quantities in able.items()}

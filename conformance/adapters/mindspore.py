@@ -234,12 +234,15 @@ def strides(shape, layout):
 
 
 def check_layout(name, layout, shape, held):
-    """Raises RuntimeError where a tensor does not lie in memory as it is meant to."""
+    """Raises NotOffered where a tensor does not lie in memory as it is meant to.
+
+    Now and then (one call in some hundreds) mindspore gives a contiguous copy for a view.
+    """
     due = strides(shape, layout)
     # Along an axis of one element, and in an array of none, nothing is stepped over.
     stepped = [axis for axis, n in enumerate(shape) if n > 1 and 0 not in shape]
     if any(due[axis] != held[axis] for axis in stepped):
-        raise RuntimeError("%s: a %s tensor with strides %s" % (name, layout, tuple(held)))
+        raise NotOffered("%s: a %s tensor with strides %s" % (name, layout, tuple(held)))
 
 
 def cpu_name():
