@@ -3,8 +3,8 @@
 usage: python same_verdicts.py PUBLISHED NEW      (two folders of reports)
 
 Generated checks are drawn by a library that may draw otherwise in its next release, so their
-verdicts are not compared; but none may fail. mindspore alone is let off with a warning there: its
-results differ from call to call (docs/findings/mindspore.md), near a tolerance now and then too far.
+verdicts are not compared; but none may fail. mindspore alone gets a warning there: its results
+differ from call to call (docs/findings/mindspore.md), now and then by more than a tolerance.
 """
 
 import json
