@@ -77,7 +77,7 @@ def test_every_printed_example_conforms(framework: Framework, sound: Sound) -> N
 
 
 WEIGHTS = 'if n.endswith("weight") and t is not None}'
-FUNCTION = "return surface(logits, target, weight=weight, pos_weight=pos_weight, **options)"
+FUNCTION = "def function(logits, target, weight, pos_weight):\n        return surface(logits, target, weight=weight, pos_weight=pos_weight, **options)"
 YIELD = "yield (quantity, *self.array(value))"
 FUNCTIONAL = {
     "torch": "torch.nn.functional.binary_cross_entropy_with_logits",
@@ -120,7 +120,7 @@ def test_a_deviation_is_replayed(framework: Framework, sound: Sound) -> None:
     folder, status, report = sound
     (file,) = folder.glob("*.json")
     failing = [check for check, verdict in verdicts(report).items() if verdict == "known"]
-    if status == 0:
+    if not failing:
         pytest.skip(f"{framework[0]} has no deviation to replay")
     for check in failing[:3]:
         command = [sys.executable, "-m", "bce_conformance", "replay", str(file), check,
@@ -135,7 +135,7 @@ def test_reproductions_run_in_a_plain_interpreter(
 ) -> None:
     """What a report offers to paste prints the value that the report says it got."""
     report = sound[2]
-    failing = [c for c in report["checks"] if c["verdict"] == "deviates"]
+    failing = [c for c in report["checks"] if c["verdict"] in ("deviates", "known")]
     kept = [c for c in report["checks"] if c["verdict"] == "conforms"]
     for check in [*failing[:4], *kept[:: max(len(kept) // 6, 1)]]:
         paste = check["witness"]["reproduce"]

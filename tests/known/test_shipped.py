@@ -46,6 +46,8 @@ def _open(adapter: AdapterFile, python: str, mode: str) -> IsolatedSession:
 def _holds(session: Session, entry: Known) -> list[str]:
     """What is wrong with an entry, asked of its release."""
     asked, quantity = entry.witness, entry.quantity
+    for earlier in asked.before:
+        session.run(earlier)
     outcome = session.run(replace(asked.call, want=(quantity,)))
     if entry.instead.crashes:
         crashed = isinstance(outcome.of(quantity), (Crashed, TimedOut))

@@ -17,7 +17,6 @@ FEW = (
     "whole_loss_times_log_weight",
     "no_shift_with_pos_weight",
     "ignore_index",
-    "pos_weight_flattened",
     "target_gradient_swapped",
     "zero_gradient_at_the_kink",
     "hessian_without_pos_weight",
