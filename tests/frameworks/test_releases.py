@@ -77,7 +77,10 @@ def test_every_printed_example_conforms(framework: Framework, sound: Sound) -> N
 
 
 WEIGHTS = 'if n.endswith("weight") and t is not None}'
-FUNCTION = "def function(logits, target, weight, pos_weight):\n        return surface(logits, target, weight=weight, pos_weight=pos_weight, **options)"
+FUNCTION = (
+    "def function(logits, target, weight, pos_weight):\n"
+    "        return surface(logits, target, weight=weight, pos_weight=pos_weight, **options)"
+)
 YIELD = "yield (quantity, *self.array(value))"
 FUNCTIONAL = {
     "torch": "torch.nn.functional.binary_cross_entropy_with_logits",
@@ -117,7 +120,7 @@ def test_a_fault_planted_between_the_framework_and_us_is_seen(
 
 
 def test_a_deviation_is_replayed(framework: Framework, sound: Sound) -> None:
-    folder, status, report = sound
+    folder, _, report = sound
     (file,) = folder.glob("*.json")
     failing = [check for check, verdict in verdicts(report).items() if verdict == "known"]
     if not failing:
