@@ -124,13 +124,16 @@ def test_a_layout_changes_no_answer(backend: IsolatedSession) -> None:
 
 
 @pytest.mark.parametrize("framework", ["torch", "paddle", "oneflow", "mindspore"])
-def test_a_tensor_without_its_layout_is_a_fault(framework: str) -> None:
+def test_a_tensor_without_its_layout_is_noticed(framework: str) -> None:
+    """A fault of the adapter; in mindspore, whose views now and then are contiguous by themselves,
+    a call that cannot be made."""
+    expected = Unsupported if framework == "mindspore" else Faulty
     fault = ("tensor = self.laid_out(tensor, layout)", "tensor = tensor.contiguous()")
     with opened(framework, "eager", fault=fault) as session:
         for layout in LAYOUTS:
             call = laid_out(session.backend.surfaces[0], "float32", (3, 4), layout, "forward")
             failure = session.run(call).failure
-            assert isinstance(failure, Faulty)
+            assert isinstance(failure, expected)
             assert f"a {layout} tensor with strides (4, 1)" in failure.reason
 
 
