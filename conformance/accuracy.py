@@ -351,7 +351,7 @@ class Tally:
             "max_rel": up(self.largest["rel"], 4),
             **{f"k_{grade}": up(self.k[grade], 4) for grade in GRADES},
             "smallest_rtol": {f"{atol:g}": pasteable(rtol) for atol, rtol in self.rtol.items()},
-            "smallest_atol": {f"{rtol:g}": _hair_above(atol) for rtol, atol in self.atol.items()},
+            "smallest_atol": {f"{rtol:g}": hair_above(atol) for rtol, atol in self.atol.items()},
             "beyond_strict_at": self._at("strict", backend, adapter)
             if self.beyond["strict"]
             else None,
@@ -428,10 +428,10 @@ def up(value: float, digits: int) -> float:
 
 def pasteable(rtol: float) -> float | None:
     """An rtol to write into a test: two digits, rounded up; None where no rtol helps."""
-    return None if math.isinf(rtol) else _hair_above(rtol)
+    return None if math.isinf(rtol) else hair_above(rtol)
 
 
-def _hair_above(tolerance: float) -> float:
+def hair_above(tolerance: float) -> float:
     """Two digits, rounded up; above by what the comparison itself may round."""
     return up(max(tolerance, 0.0) * (1 + 2.0**-40), 2)
 

@@ -19,7 +19,8 @@ from types import FrameType
 from . import __version__
 from .adapters import AdapterError
 from .casefile import CaseFileError
-from .commands import UsageError, backends, cases, replay, run
+from .commands import UsageError, backends, cases, merge, replay, run, sweep
+from .sweep import plan
 from .tolerance import GRADES
 
 DEBUG = "BCE_CONFORMANCE_DEBUG"
@@ -62,6 +63,8 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"bce-conformance {__version__}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     _add_run(commands.add_parser("run", help="put every question to one or more backends"))
+    _add_sweep(commands.add_parser("sweep", help="every logit of a dtype, one after the other"))
+    _add_merge(commands.add_parser("merge", help="shards and backends into one folder"))
     _add_replay(commands.add_parser("replay", help="run the witness of a check again"))
     _add_cases(commands.add_parser("cases", help="validate and list case files"))
     _add_backends(commands.add_parser("backends", help="which adapters and frameworks there are"))
@@ -82,6 +85,14 @@ def _natural(text: str) -> int:
     return value
 
 
+def _counting(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
+
+
+_counting.__name__ = "positive whole number"
 _positive.__name__ = "positive number"
 _natural.__name__ = "natural number"
 
@@ -126,6 +137,48 @@ def _add_backend(sub: argparse.ArgumentParser, required: bool) -> None:
     sub.add_argument("--python", metavar="PATH",
                      help="interpreter of backends that name none (default: this one)")  # fmt: skip
     sub.add_argument("--adapter", type=Path, metavar="FILE.py", help="an adapter of your own")
+
+
+def _add_sweep(sub: argparse.ArgumentParser) -> None:
+    _add_backend(sub, required=True)
+    sub.add_argument("--dtype", action="append", default=[], metavar="D",
+                     help="float16, bfloat16, float32 (these three if none is named) or float64, "
+                     "of which each exponent is sampled; may be repeated")  # fmt: skip
+    sub.add_argument("--quantity", choices=("forward", "gradient", "all"), default="all")
+    sub.add_argument("--surface", action="append", default=[], metavar="NAME",
+                     help="may be repeated (default: all for 16 bits, else the first)")  # fmt: skip
+    sub.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:0, …")
+    sub.add_argument("--mode", default="eager", help="eager (default) or compiled")
+    sub.add_argument("--jobs", type=_counting, default=1, metavar="N",
+                     help="processes, each with a worker and a judge")  # fmt: skip
+    sub.add_argument("--shard", metavar="I/N", help="only every Nth block, from the Ith")
+    sub.add_argument("--seed", type=_natural, default=0, help="of what is sampled in float64")
+    sub.add_argument("--samples", type=_counting, default=plan.SAMPLES, metavar="N",
+                     help="logits of each sign and exponent in float64")  # fmt: skip
+    sub.add_argument("--tile", type=_counting, default=1 << 16, metavar="N",
+                     help="logits a call in float32 (default 65536)")  # fmt: skip
+    sub.add_argument("--timed", type=_natural, default=1, metavar="N",
+                     help="of every Nth block of float32 the framework is also timed alone, which "
+                     "takes that long again (default 1; 0: none)")  # fmt: skip
+    sub.add_argument("--threads", action="store_true",
+                     help="let the framework use its threads (default: one)")  # fmt: skip
+    sub.add_argument("--grade", choices=GRADES, default="stable",
+                     help="which tolerance fails a value")  # fmt: skip
+    sub.add_argument("--known", type=Path, metavar="FILE", help="known deviations in place of the "
+                     "shipped ones; an empty file knows nothing")  # fmt: skip
+    sub.add_argument("--timeout", type=_positive, default=60.0, metavar="SECONDS",
+                     help="for one tile, or call (default 60)")  # fmt: skip
+    sub.add_argument("--report-dir", type=Path, default=Path("bce-reports"), metavar="DIR",
+                     help="where the reports go (default bce-reports)")  # fmt: skip
+    sub.set_defaults(command=sweep.command)
+
+
+def _add_merge(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("reports", nargs="+", type=Path, metavar="REPORT",
+                     help="reports (JSON), or folders of them")  # fmt: skip
+    sub.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
+    sub.add_argument("--adapter", type=Path, metavar="FILE.py", help="an adapter of your own")
+    sub.set_defaults(command=merge.command)
 
 
 def _add_replay(sub: argparse.ArgumentParser) -> None:

@@ -20,7 +20,7 @@ from . import reference, tolerance
 from .dtypes import FLOATS, FloatFormat
 from .reference import Reduction, collapsed
 from .tolerance import Floats, Grade
-from .vocabulary import ARGUMENTS, FORWARD, Array, Call
+from .vocabulary import ARGUMENTS, FORWARD, Array, Call, repeated
 
 Mask = NDArray[np.bool_]
 Kind = TypeVar("Kind")
@@ -379,7 +379,7 @@ Made = TypeVar("Made", Floats, Mask)
 
 def _fixed(array: Made, whole: tuple[int, ...] | None) -> Made:
     """Read-only, for it is kept; repeated to the whole shape if there is one."""
-    fixed = np.asarray(array) if whole is None else np.resize(array, whole)
+    fixed = np.asarray(array) if whole is None else repeated(array, whole)
     fixed.flags.writeable = False
     return fixed
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
 
 from .dtypes import FLOATS, from_float64
 from .fold import GRAVITY, Example
-from .question import AgreesWithReference, EqualsCall, Question, SameAsEager
+from .question import AgreesWithReference, EqualsCall, SameAsEager
+from .series import Series
 from .vocabulary import ARGUMENTS, Array, Call
 
 Fails = Callable[[Call], Example | None]
@@ -26,13 +27,20 @@ FEW = 4
 SIMPLE = (1.0, -1.0, 2.0, 0.5, -2.0, 3.0, 10.0, -10.0, 100.0, -100.0, 0.0)
 
 
+def shrinks(example: Example) -> bool:
+    """Whether smaller calls can be asked about; elsewhere the shapes are the question."""
+    promises = (AgreesWithReference, EqualsCall, SameAsEager)
+    return isinstance(example.question.expectation.promise, promises)
+
+
+def tries_for(example: Example, most: int) -> int:
+    crash = GRAVITY[example.finding.verdict] > GRAVITY["deviates"]
+    return min(most, TRIES_OF_A_CRASH) if crash else most
+
+
 def shrunk(example: Example, fails: Fails, tries: int = TRIES) -> Example:
     """The smallest example found that still fails; the same where nothing smaller does."""
-    shrinks = (AgreesWithReference, EqualsCall, SameAsEager)
-    if not isinstance(example.question.expectation.promise, shrinks):
-        return example
-    crash = GRAVITY[example.finding.verdict] > GRAVITY["deviates"]
-    left = min(tries, TRIES_OF_A_CRASH) if crash else tries
+    left = tries
     progress = True
     while progress and left > 0:
         progress = False
@@ -45,6 +53,39 @@ def shrunk(example: Example, fails: Fails, tries: int = TRIES) -> Example:
                 example, progress = smaller, True
                 break
     return example
+
+
+@dataclass
+class Witnesses:
+    """The small calls found so far, for checks of the same name and quantity that fail later.
+
+    What fails in one dtype mostly fails in the others: asked first, its witness needs no more
+    shrinking. It is not shared between names, for these say which numbers a check is about.
+    """
+
+    _found: dict[tuple[str, ...], Call] = field(default_factory=dict)
+
+    def keep(self, series: Series, call: Call) -> None:
+        if call.logits.size <= FEW:
+            self._found[_name_of(series)] = call
+
+    def of_name(self, series: Series) -> Call | None:
+        """As this series would ask it: the same numbers, in its dtype."""
+        call = self._found.get(_name_of(series))
+        if call is None or call.reduction not in ("none", series.reduction):
+            return None
+        return _mapped(call, partial(_of_dtype, own=call.logits.dtype, dtype=series.dtype))
+
+
+def _name_of(series: Series) -> tuple[str, ...]:
+    return series.surface, series.kind, series.name, series.quantity
+
+
+def _of_dtype(array: Array, own: str, dtype: str) -> Array:
+    """What was of the calls' own dtype in another one; an integer target stays what it is."""
+    if array.dtype != own or own == dtype:
+        return array
+    return replace(Array.rounded(dtype, array.values), layout=array.layout)
 
 
 def small(example: Example, most: int) -> Iterator[Call]:
@@ -72,15 +113,13 @@ def candidates(example: Example) -> Iterator[Call]:
 
 
 def _one_element(example: Example) -> Iterator[Call]:
-    question, worst = example.question, example.finding.worst
-    call = question.call
-    if worst is None or call.logits.size <= 1 or not _elementwise(question, worst):
+    """The worst element alone; the first, where no element of the result is one of the logits."""
+    call, worst = example.question.call, example.finding.worst
+    shape = call.logits.shape
+    if call.logits.size <= 1 or call.logits.layout == "cycled":
         return
-    yield _mapped(call, lambda a: _element(a, worst, call.logits.shape, (1,)))
-
-
-def _elementwise(question: Question, worst: tuple[int, ...]) -> bool:
-    return len(worst) == len(question.call.logits.shape) and question.call.logits.size > 0
+    at = worst if worst is not None and len(worst) == len(shape) else (0,) * len(shape)
+    yield _mapped(call, lambda a: _element(a, at, shape, (1,)))
 
 
 def _element(

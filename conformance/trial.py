@@ -23,15 +23,15 @@ from .judge import KnownBehaviour
 from .question import Question, SameAsEager, Unmoved
 from .series import Asked, Asking, Group, Series
 from .session import Session
-from .shrink import TRIES, TRIES_WHERE_COMPILED, shrunk, small
+from .shrink import TRIES, TRIES_WHERE_COMPILED, Witnesses, shrinks, shrunk, small, tries_for
 from .tolerance import Grade
-from .vocabulary import Array, Call, Crashed, Outcome, TimedOut
+from .vocabulary import Array, Call, Crashed, Failure, Outcome, TimedOut
 from .witness import check_of
 
-TRIES_IN_ALL = 2000
+TRIES_IN_ALL = 1500
 """How often all failing checks together are asked again to make their witnesses small: a loss that
 fails everywhere is not worth more. Beyond that each is asked LEAST_TRIES times."""
-LEAST_TRIES = 2
+LEAST_TRIES = 4
 NEW_WORKERS = 3
 
 
@@ -58,6 +58,8 @@ class Trial:
     _seen: dict[str, Fold] = field(default_factory=dict)
     _first: dict[tuple[str, ...], Call] = field(default_factory=dict)
     _remembers: dict[tuple[str, ...], bool] = field(default_factory=dict)
+    _witnesses: Witnesses = field(default_factory=Witnesses)
+    _in_vain: set[str] = field(default_factory=set)
     _tries: int = 0
     _renewed: int = 0
     _seconds: float = 0.0
@@ -232,11 +234,11 @@ class Trial:
     def _is_remembered(self, fold: Fold, question: Question, first: Call) -> bool:
         """Whether the question is answered rightly in a new worker, where `first` never was asked.
 
-        A new worker costs seconds: none is started where `first` itself comes out wrong, nor more
-        than NEW_WORKERS in all.
+        A new worker costs seconds: none is started where `first` itself comes out wrong, nor for
+        a surface that was as wrong in one before, nor more than NEW_WORKERS in all.
         """
-        about = fold.series.ask(fold.series, first)
-        if self._renewed == NEW_WORKERS or about is None:
+        about, surface = fold.series.ask(fold.series, first), fold.series.surface
+        if self._renewed == NEW_WORKERS or surface in self._in_vain or about is None:
             return False
         if self._asked_alone(fold, about).finding.verdict != "conforms":
             return False
@@ -245,6 +247,8 @@ class Trial:
         right = self._asked_alone(fold, question).finding.verdict != "deviates"
         if right:
             self.session.renew()
+        else:
+            self._in_vain.add(surface)
         return right
 
     def _compact(self, folds: Sequence[Fold]) -> dict[str, Example]:
@@ -272,14 +276,21 @@ class Trial:
         return found
 
     def _shrunk(self, fold: Fold, example: Example) -> Example:
+        if not shrinks(example):
+            return example
         most = TRIES_WHERE_COMPILED if self.plan.thrifty else TRIES
-        left = max(TRIES_IN_ALL - self._tries, LEAST_TRIES)
+        left = tries_for(example, min(most, max(TRIES_IN_ALL - self._tries, LEAST_TRIES)))
 
         def again(call: Call) -> Example | None:
             self._tries += 1
             return self._again(fold, example, call)
 
-        return shrunk(example, again, min(most, left))
+        call = self._witnesses.of_name(fold.series)
+        found = None if call is None else again(call)
+        if found is None:
+            found = shrunk(example, again, left)
+            self._witnesses.keep(fold.series, found.question.call)
+        return found
 
     def _guess(self, example: Example, quantity: str) -> str:
         if example.finding.axis != "semantics" or not isinstance(example.result, Array):
@@ -295,9 +306,7 @@ class Trial:
             smaller = self._asked_alone(fold, question)
         except ValueError:
             return None
-        then, now = before.finding, smaller.finding
-        same = GRAVITY[now.verdict] == GRAVITY[then.verdict] and now.axis == then.axis
-        return smaller if same else None
+        return smaller if fails_alike(before, smaller) else None
 
     def _asked_alone(self, fold: Fold, question: Question) -> Example:
         """The question's calls one after the other, outside of any batch."""
@@ -346,6 +355,21 @@ def _laid_out(
             found.append(index[id(call)])
         places.append((series, question, found[0], found[-1]))
     return calls, places
+
+
+def fails_alike(before: Example, smaller: Example) -> bool:
+    """Whether a smaller call fails as gravely and of the same kind.
+
+    One that is NaN where the other was not is something else: two large intermediates that a right
+    formula takes from each other, (1 − y)·x and (1 + (p − 1)·y)·|x| in float16, say.
+    """
+    then, now = before.finding, smaller.finding
+    same = GRAVITY[now.verdict] == GRAVITY[then.verdict] and now.axis == then.axis
+    return same and (_has_nan(before.result) or not _has_nan(smaller.result))
+
+
+def _has_nan(result: Array | Failure) -> bool:
+    return isinstance(result, Array) and bool(np.any(np.isnan(result.values)))
 
 
 def _gives(example: Example) -> bool:

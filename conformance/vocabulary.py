@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,19 @@ LAYOUTS = ("contiguous", "strided", "transposed", "expanded", "cycled")
 """How an argument lies in the framework's memory: strided is every second element of the last
 axis, transposed has its axes reversed in memory, expanded has stride 0 along its first axis (whose
 items are equal). cycled is contiguous there, but `Array.data` holds one period of it only."""
+
+
+Number = TypeVar("Number", bound=np.generic)
+
+
+def repeated(period: NDArray[Number], shape: tuple[int, ...]) -> NDArray[Number]:
+    """The period over and over, as an array of one axis, of which it is a part.
+
+    (numpy.resize joins it piece by piece, which takes longer than judging the result.)
+    """
+    whole = np.empty(shape, period.dtype)
+    whole.reshape(-1, max(period.size, 1))[...] = period
+    return whole
 
 
 @dataclass(frozen=True)
@@ -54,7 +67,7 @@ class Array:
     def bits(self) -> NDArray[np.generic]:
         """The array in its carrier (uint16 for bfloat16), of shape `shape`."""
         bits = np.frombuffer(self.data, dtypes.CARRIERS[self.dtype])
-        return np.resize(bits, self.shape) if self.layout == "cycled" else bits.reshape(self.shape)
+        return repeated(bits, self.shape) if self.layout == "cycled" else bits.reshape(self.shape)
 
     @property
     def period(self) -> Array:
@@ -72,6 +85,11 @@ class Array:
     @property
     def size(self) -> int:
         return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """Of the whole array, a cycled one included."""
+        return self.size * np.dtype(dtypes.CARRIERS[self.dtype]).itemsize
 
     def wire(self) -> Wire:
         kept: Wire = {"dtype": self.dtype, "shape": list(self.shape), "data": self.data}

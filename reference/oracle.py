@@ -88,7 +88,7 @@ def _is_tight(ball: Ball) -> bool:
     radius = ball.rad()
     if radius == 0:
         return True
-    if bool(abs(ball) < _power_of_two(NEGLIGIBLE_EXPONENT)):
+    if bool(abs(ball) < power_of_two(NEGLIGIBLE_EXPONENT)):
         return True
     return bool(radius <= abs(ball.mid()) * RELATIVE_RADIUS)
 
@@ -132,10 +132,10 @@ def nearest(ball: Ball) -> float:
     Raises ArithmeticError where the ball does not decide it.
     """
     if ball.rad() == 0:
-        return _fraction_to_float(_as_fraction(ball))
-    if bool(abs(ball) < _power_of_two(NEGLIGIBLE_EXPONENT)):
+        return _fraction_to_float(as_fraction(ball))
+    if bool(abs(ball) < power_of_two(NEGLIGIBLE_EXPONENT)):
         return 0.0
-    low, high = (_fraction_to_float(_as_fraction(end)) for end in _ends(ball))
+    low, high = (_fraction_to_float(as_fraction(end)) for end in _ends(ball))
     if low != high:
         raise ArithmeticError(f"{ball} straddles two float64 numbers")
     return low
@@ -150,7 +150,7 @@ def _ends(ball: Ball) -> tuple[Ball, Ball]:
         flint.ctx.prec = previous
 
 
-def _as_fraction(number: Ball) -> Fraction:
+def as_fraction(number: Ball) -> Fraction:
     mantissa, exponent = number.man_exp()
     return Fraction(int(mantissa)) * Fraction(2) ** int(exponent)
 
@@ -162,7 +162,7 @@ def _fraction_to_float(number: Fraction) -> float:
         return math.inf if number > 0 else -math.inf
 
 
-def _power_of_two(exponent: int) -> Ball:
+def power_of_two(exponent: int) -> Ball:
     return flint.arb(2) ** exponent
 
 
@@ -170,7 +170,7 @@ def ulp(ball: Ball) -> Ball:
     """2**(clamp(floor(log2|r|), emin, emax) - 52) of the ball's real value r."""
     mantissa, exponent = ball.mid().man_exp()
     size = int(mantissa).bit_length() - 1 + int(exponent) if mantissa else EMIN
-    return _power_of_two(min(max(size, EMIN), EMAX) - (DIGITS - 1))
+    return power_of_two(min(max(size, EMIN), EMAX) - (DIGITS - 1))
 
 
 def measure(high: float, low: float, uncertainty: float, ball: Ball) -> Measured:
@@ -186,7 +186,7 @@ def measure(high: float, low: float, uncertainty: float, ball: Ball) -> Measured
         flint.ctx.prec = 2 * START_PRECISION
         if not math.isfinite(high):
             signed = math.copysign(1.0, high) * ball
-            right = math.isinf(high) and bool(signed >= _power_of_two(EMAX + 1))
+            right = math.isinf(high) and bool(signed >= power_of_two(EMAX + 1))
             error = 0.0 if right and uncertainty == 0 else math.inf
             return Measured(error, error, error, False)
         flint.ctx.prec = 4096  # high + low may span every exponent
@@ -203,7 +203,7 @@ def measure(high: float, low: float, uncertainty: float, ball: Ball) -> Measured
 
 def _negligible(ball: Ball) -> bool:
     # a 0 that ball arithmetic can only enclose
-    return bool(ball.contains(0)) and bool(abs(ball) < _power_of_two(NEGLIGIBLE_EXPONENT))
+    return bool(ball.contains(0)) and bool(abs(ball) < power_of_two(NEGLIGIBLE_EXPONENT))
 
 
 def _upper(ball: Ball) -> float:

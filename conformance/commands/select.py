@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -25,9 +25,14 @@ class Target:
     python: str
 
     def session(
-        self, device: str, mode: str, timeout: float, loss: OwnLoss | None = None
+        self,
+        device: str,
+        mode: str,
+        timeout: float,
+        loss: OwnLoss | None = None,
+        variables: Mapping[str, str] | None = None,
     ) -> IsolatedSession:
-        """A worker in that interpreter. Raises BackendUnavailable."""
+        """A worker in that interpreter, with environment variables. Raises BackendUnavailable."""
         return IsolatedSession(
             self.adapter.source,
             self.adapter.name,
@@ -38,7 +43,10 @@ class Target:
             loss=loss,
             fragile=mode in self.adapter.fragile,
             # Idle threads of a framework would otherwise spin on the core that judges.
-            variables={"OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE")},
+            variables={
+                "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
+                **(variables or {}),
+            },
         )
 
 

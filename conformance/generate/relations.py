@@ -11,7 +11,7 @@ from ..question import EqualsCall, Expectation, Question, Source
 from ..series import Ask, Asked, Asking, Series
 from ..vocabulary import FORWARD, HESSIAN, Array, Call
 from .dice import Dice
-from .situation import USUAL, Recipe, drawn
+from .situation import OF_STRIDES, USUAL, Recipe, Situation, drawn
 from .topics import call_of
 from .values import everyday_logits, everyday_weights, targets
 
@@ -185,8 +185,7 @@ def relations(
     """Questions of every relation; those whose calls do not suit it are left out."""
     for relation in RELATIONS:
         ask = _asking(relation.derived)
-        for found in drawn(relation.name, relation.recipe, dtype, seed, count, 90,
-                           relation.patterns):  # fmt: skip
+        for found in situations_of(relation, dtype, seed, count):
             for quantity in (q for q in relation.quantities if q in quantities):
                 call = call_of(found, asked, quantity, relation.reduction)
                 series = series_of(relation.name, relation.sentence, ask, asked, dtype, quantity,
@@ -196,6 +195,11 @@ def relations(
                     yield series, question
     yield from _expanded(asked, dtype, seed, count, quantities)
     yield from _batches_of_one(asked, dtype, seed, count, quantities)
+
+
+def situations_of(relation: Relation, dtype: str, seed: int, count: int) -> tuple[Situation, ...]:
+    return drawn(relation.name, relation.recipe, dtype, seed, count, 90, relation.patterns,
+                 OF_STRIDES)  # fmt: skip
 
 
 def _mirrorable(call: Call) -> Call:

@@ -37,6 +37,17 @@ THE_SHAPE = (8, 61)
 USUAL = ("full", "per-class")
 """Of weight and pos_weight, where broadcasting is not the question: every document allows these."""
 
+Forms = tuple[str, ...]
+"""Which forms the shapes of situations have, in turn (see `shapes`); of any form where empty."""
+
+OF_AXES: Forms = ("square", "box", "matrix", "cube", "any", "line")
+"""Where a mistake shows only if two axes are as long as each other, or only if they are not: even
+two situations have both."""
+OF_CHANNELS: Forms = ("cube", "box", "deep")
+"""The channels are the second axis; without a third they are the classes."""
+OF_STRIDES: Forms = ("matrix", "box", "line", "square", "any", "deep")
+"""A single axis is the same whatever its order in memory."""
+
 
 @dataclass(frozen=True)
 class Structure:
@@ -98,36 +109,41 @@ def pattern(name: str, shape: Shape) -> Shape:
 
 
 @st.composite
-def shapes(draw: st.DrawFn, largest: int) -> Shape:
+def shapes(draw: st.DrawFn, largest: int, form: str | None = None) -> Shape:
     """Ranks 0 to 6. Most have about `largest` elements, so that their numbers go everywhere."""
     if largest == ONE_SHAPE:
         return THE_SHAPE
-    kind = draw(st.sampled_from(("line", "matrix", "box", "any", "square")))
-    if kind == "any":
+    form = form or draw(st.sampled_from(("line", "matrix", "box", "any", "square")))
+    if form == "any":
         rank = draw(st.integers(0, 6))
         return tuple(draw(st.integers(1, 4 if rank < 5 else 3)) for _ in range(rank))
     n = draw(st.integers(largest - largest // 4, largest))
-    if kind == "line":
+    if form == "line":
         return (n,)
-    if kind == "square":
-        side = math.isqrt(n)
-        return (side, side)
+    if form == "square":
+        return (math.isqrt(n),) * 2
+    if form == "cube":
+        return (round(n ** (1 / 3)),) * 3
     rows = draw(st.integers(2, 24))
-    if kind == "matrix":
+    if form == "matrix":
         return (rows, max(n // rows, 1))
     depth = draw(st.integers(1, 5))
-    return (rows, depth, max(n // (rows * depth), 1))
+    if form == "box":
+        return (rows, depth, max(n // (rows * depth), 1))
+    return (draw(st.integers(2, 3)), rows, 1 + depth, max(n // (rows * depth * 3), 2))
 
 
 @st.composite
 def structures(
-    draw: st.DrawFn, recipe: Recipe, largest: int, patterns: tuple[str, str]
-) -> Structure:
+    draw: st.DrawFn, recipe: Recipe, largest: int, patterns: tuple[str, str],
+    form: str | None = None,
+) -> Structure:  # fmt: skip
     """patterns: of weight and of pos_weight."""
     weighted = recipe.weight is not None or recipe.pos_weight is not None
+    found = shapes(largest, form)
     return Structure(
         # A weight of a loss of no axes broadcasts against nothing: sizes.RANKS has some.
-        shape=draw(shapes(largest).filter(bool) if weighted else shapes(largest)),
+        shape=draw(found.filter(bool) if weighted else found),
         weight=patterns[0] if recipe.weight else None,
         pos_weight=patterns[1] if recipe.pos_weight else None,
         seed=draw(st.integers(0, 2**32 - 1)),
@@ -137,21 +153,31 @@ def structures(
 @lru_cache(maxsize=4096)
 def drawn(
     name: str, recipe: Recipe, dtype: str, seed: int, count: int, largest: int,
-    patterns: tuple[str, str] = USUAL,
+    patterns: tuple[str, str] = USUAL, forms: Forms = (),
 ) -> tuple[Situation, ...]:  # fmt: skip
     """`count` situations of a recipe, the same for the same name and seed."""
+    found = _structures(name, recipe, seed, count, largest, patterns, forms)
     return tuple(
         situation(structure, recipe, dtype, Dice(seed, name, dtype, i, structure.seed))
-        for i, structure in enumerate(_structures(name, recipe, seed, count, largest, patterns))
+        for i, structure in enumerate(found)
     )
 
 
 @lru_cache(maxsize=4096)
 def _structures(
-    name: str, recipe: Recipe, seed: int, count: int, largest: int, patterns: tuple[str, str]
-) -> tuple[Structure, ...]:
+    name: str, recipe: Recipe, seed: int, count: int, largest: int, patterns: tuple[str, str],
+    forms: Forms,
+) -> tuple[Structure, ...]:  # fmt: skip
     """The same for every dtype: what differs between two dtypes is then the dtype."""
-    return tuple(sample(structures(recipe, largest, patterns), count, Dice(seed, name)))
+    if not forms:
+        return tuple(sample(structures(recipe, largest, patterns), count, Dice(seed, name)))
+    dealt = [forms[i % len(forms)] for i in range(count)]
+    of_form = {}
+    for form in dict.fromkeys(dealt):
+        strategy = structures(recipe, largest, patterns, form)
+        # What Hypothesis draws first is the simplest there is, whatever the seed.
+        of_form[form] = iter(sample(strategy, dealt.count(form) + 1, Dice(seed, name, form))[1:])
+    return tuple(next(of_form[form]) for form in dealt)
 
 
 def sample(strategy: st.SearchStrategy[Structure], count: int, dice: Dice) -> list[Structure]:

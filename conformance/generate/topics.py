@@ -15,7 +15,17 @@ from ..question import AgreesWithReference, Expectation, Question, Source
 from ..series import Asked, Asking, Series
 from ..vocabulary import FORWARD, HESSIAN, Array, Call
 from . import values
-from .situation import ONE_SHAPE, PATTERNS, USUAL, Recipe, Situation, drawn
+from .situation import (
+    OF_AXES,
+    OF_CHANNELS,
+    ONE_SHAPE,
+    PATTERNS,
+    USUAL,
+    Forms,
+    Recipe,
+    Situation,
+    drawn,
+)
 
 DOCUMENT = "the formula"
 DERIVATIVES = {
@@ -41,7 +51,7 @@ LARGEST = 512
 class Topic:
     """A row of the table: a recipe, and how it is asked.
 
-    names: by reduction; rule: the sentence beside the formula; draws: times the profile's count.
+    rule: the sentence beside the formula; patterns: of weight and pos_weight; forms: of the shapes.
     """
 
     name: str
@@ -51,6 +61,7 @@ class Topic:
     quantities: tuple[str, ...] = PLAIN
     everyday: bool = False
     patterns: tuple[str, str] = USUAL
+    forms: Forms = ()
     largest: int = LARGEST
 
 
@@ -137,8 +148,9 @@ def _patterns() -> Iterator[Topic]:
             recipe = Recipe(v.everyday_logits, v.targets, *weights)
             rule = f"a {name} of this shape broadcasts as arrays do: {pattern}"
             quantities = (FORWARD, "grad.logits", f"grad.{name}")
+            forms = OF_CHANNELS if pattern == "per-channel" else OF_AXES
             yield Topic(f"{name}-{pattern}", rule, recipe, ("none", "mean"), quantities,
-                        patterns=(pattern, pattern), largest=120)  # fmt: skip
+                        patterns=(pattern, pattern), forms=forms, largest=120)  # fmt: skip
 
 
 GATHERED = tuple(_gathered())
@@ -215,4 +227,5 @@ def topic_askings(
 
 
 def drawn_for(topic: Topic, dtype: str, seed: int, count: int) -> tuple[Situation, ...]:
-    return drawn(topic.name, topic.recipe, dtype, seed, count, topic.largest, topic.patterns)
+    return drawn(topic.name, topic.recipe, dtype, seed, count, topic.largest, topic.patterns,
+                 topic.forms)  # fmt: skip

@@ -92,10 +92,7 @@ def document(result: BackendResult, settings: Settings) -> Json:
     return {
         "schema": SCHEMA,
         "suite": {"version": __version__, **asdict(settings)},
-        "backend": {
-            key: list(value) if isinstance(value, tuple) else value
-            for key, value in asdict(result.backend).items()
-        },
+        "backend": backend_json(result.backend),
         "interrupted": finished is None,
         "broken": finished.broken if finished else None,
         "questions": result.total,
@@ -109,6 +106,16 @@ def document(result: BackendResult, settings: Settings) -> Json:
             "generated": result.effort,
         },
     }
+
+
+def backend_json(backend: Backend) -> Json:
+    fields = asdict(backend).items()
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in fields}
+
+
+def backend_from_json(kept: Json) -> Backend:
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in kept.items()}
+    return Backend(**fields)
 
 
 def check_json(check: Check) -> Json:
@@ -130,10 +137,14 @@ def slim(check: Json) -> Json:
 
 def file_name(report: Json, taken: Sequence[str] = ()) -> str:
     """ADAPTER-VERSION-DEVICE-MODE.json; a second one of the same name gets a number."""
-    backend = report["backend"]
-    parts = (backend[key] for key in ("adapter", "framework_version", "device", "mode"))
-    stem = "-".join("".join(c for c in part if c.isalnum() or c in "._+") for part in parts)
+    stem = file_stem(report["backend"])
     name, count = f"{stem}.json", 2
     while name in taken:
         name, count = f"{stem}-{count}.json", count + 1
     return name
+
+
+def file_stem(backend: Json) -> str:
+    """ADAPTER-VERSION-DEVICE-MODE."""
+    parts = (backend[key] for key in ("adapter", "framework_version", "device", "mode"))
+    return "-".join("".join(c for c in part if c.isalnum() or c in "._+") for part in parts)

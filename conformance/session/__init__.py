@@ -13,6 +13,7 @@ from ..vocabulary import Backend, Call, Outcome
 from .isolated import IsolatedSession, LostWorker
 from .local import AdapterModule, LocalSession
 from .own_loss import OwnLoss
+from .tiles import Tile, Tiles, TilesOver
 from .unavailable import BackendUnavailable
 
 __all__ = [
@@ -23,6 +24,9 @@ __all__ = [
     "LostWorker",
     "OwnLoss",
     "Session",
+    "Tile",
+    "Tiles",
+    "TilesOver",
 ]
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import time
+from collections import deque
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -26,6 +29,7 @@ from ..vocabulary import (
 from . import worker as far_side
 from .own_loss import OwnLoss
 from .process import GLANCE, Garbled, Gone, Silent, Unsendable, WorkerProcess
+from .tiles import Ring, Tile, Tiles, TilesOver
 from .unavailable import BackendUnavailable
 
 GIB = 1 << 30
@@ -34,6 +38,7 @@ STARTS = 3
 TRIES = 3
 """How many workers may die before a call has begun in one of them."""
 NOT_BEGUN = "request"
+TILES = "tiles"
 
 
 @dataclass(frozen=True)
@@ -148,6 +153,83 @@ class IsolatedSession:
                 # What the worker still does belongs to nobody.
                 self._flights.remove(ahead)
                 self._drop()
+
+    def tiles(self, asked: Iterable[Tiles]) -> Generator[Tile | TilesOver, None, None]:
+        """The results of each Tiles, tile by tile, and its end; all are of one length and dtype.
+
+        The worker is ahead by as many tiles as the ring has slots. Where it is lost, what it was
+        at ends with that failure, and the rest goes to a new one. Raises as run() does.
+        """
+        self._require_open()
+        while self._flights:
+            self._land()
+        source = iter(asked)
+        waiting = deque(islice(source, 1))
+        sent: dict[Tiles, int] = {}
+        worker: _Worker | None = None
+        ring: Ring | None = None
+        try:
+            while waiting:
+                waiting.extend(islice(source, 1))
+                if worker is None or self._worker is not worker:
+                    worker, sent = self._ready_worker(), {}
+                    if ring is not None:
+                        ring.close()
+                    ring = Ring(waiting[0].call.logits.nbytes)
+                assert ring is not None
+                for each in waiting:
+                    if each not in sent:
+                        sent[each] = self._send_tiles(worker, each, ring)
+                one = waiting.popleft()
+                yield from self._tiled(worker, one, sent.pop(one), ring)
+        finally:
+            if ring is not None:
+                ring.close()
+            if sent:
+                self._drop()  # what the worker still does belongs to nobody
+
+    def _send_tiles(self, worker: _Worker, asked: Tiles, ring: Ring) -> int:
+        self._serial += 1
+        message = ("tiles", self._serial, asked.wire(ring.spec(asked.tiles)))
+        # One that is gone is noticed when it is listened to.
+        with contextlib.suppress(Gone):
+            worker.process.send(message, time.monotonic() + self._timeout)
+        return self._serial
+
+    def _tiled(
+        self, worker: _Worker, asked: Tiles, serial: int, ring: Ring
+    ) -> Generator[Tile | TilesOver, None, None]:
+        failure: Failure | None = None
+        for start in range(0, asked.count, asked.length):
+            filled = self._next_tile(worker, ring)
+            if isinstance(filled, Crashed | TimedOut):
+                yield TilesOver(asked, filled)
+                return
+            if filled:
+                count = min(asked.length, asked.count - start)
+                yield Tile(asked, start, ring.results(asked.call.logits.dtype, count))
+            ring.release()
+        ring.release_all()
+        talk = _TilesTalk(serial, asked)
+        failure = self._converse(worker, talk)
+        yield TilesOver(asked, failure, talk.seconds, talk.alone)
+
+    def _next_tile(self, worker: _Worker, ring: Ring) -> bool | Crashed | TimedOut:
+        """Whether the next tile was filled, or what became of the worker."""
+        deadline = time.monotonic() + self._timeout
+        while True:
+            filled = ring.next(GLANCE)
+            if filled is not None:
+                return filled
+            process, stopped = worker.process, self._overgrown(worker)
+            if process.has_exited():
+                stopped = process.cause_of_death() or "closed the connection to the suite"
+            if stopped is not None:
+                self._drop()
+                return Crashed(stopped, process.said(), TILES)
+            if time.monotonic() > deadline:
+                self._drop()
+                return TimedOut(self._timeout, process.said(), TILES)
 
     def renew(self) -> None:
         """Ends the worker; the next call runs in a new one, which remembers nothing."""
@@ -507,6 +589,38 @@ class _BatchTalk:
             raise ValueError(f"{', '.join(values)} instead of {', '.join(call.want)}")
         self.seconds += seconds
         return Outcome(values, failure, changed)
+
+
+@dataclass
+class _TilesTalk:
+    """What has been heard of the end of tiles."""
+
+    serial: int
+    asked: Tiles
+    stage: str = TILES
+    done: bool = False
+    failure: Failure | None = None
+    seconds: float = 0.0
+    alone: float = 0.0
+    of_many = True
+
+    @property
+    def last_call(self) -> Call:
+        return self.asked.call
+
+    def hear(self, message: Any) -> None:
+        """Takes a message in; those of other questions are dropped. Raises Garbled."""
+        try:
+            kind, serial, *fields = message
+            if serial != self.serial or self.done:
+                return
+            if kind != "over":
+                raise ValueError(f"a message of kind {kind!r}")
+            failure, seconds, alone = fields
+            self.failure = failure_from_wire(failure)
+            self.seconds, self.alone, self.done = float(seconds), float(alone), True
+        except (TypeError, ValueError, KeyError) as error:
+            raise Garbled(f"{type(error).__name__}: {error}") from None
 
 
 @dataclass(eq=False)

@@ -8,6 +8,7 @@ After the request that starts it, it is asked
 
     ("call", serial, wire)            one call, answered as it goes along
     ("batch", serial, arrays, wires)  many calls, whose arguments are positions in `arrays`
+    ("tiles", serial, asked)          one call on many logits in a row (see `perform_tiles`)
 
 Every message that it sends is a list (kind, serial, …), packed. Serial 0 is the start:
 
@@ -22,6 +23,8 @@ Every message that it sends is a list (kind, serial, …), packed. Serial 0 is t
                                       seconds: what the adapter's run took
     ("all", serial, answers)          the end of a batch: ((quantity, array) …), failure, changed
                                       and seconds of each call
+    ("over", serial, failure, seconds, alone)
+                                      the end of tiles, whose results went through shared memory
     ("ready", 0, about)               the adapter is open; what answers, and where
     ("refused", 0, stage, type, message)
 """
@@ -33,6 +36,7 @@ import importlib.abc
 import importlib.util
 import json
 import linecache
+import mmap
 import os
 import platform
 import re
@@ -40,7 +44,7 @@ import signal
 import struct
 import sys
 import time
-from typing import Any, Callable, Dict, Iterator, List, Optional, Set, Tuple, Type
+from typing import Any, Callable, ClassVar, Dict, Iterator, List, Optional, Set, Tuple, Type
 
 import numpy
 
@@ -137,8 +141,15 @@ def decoded(wire: Any) -> Any:
         return None
     bits = numpy.frombuffer(wire["data"], CARRIERS[wire["dtype"]])
     if wire.get("layout") == "cycled":
-        return wire["dtype"], numpy.resize(bits, wire["shape"])
+        return wire["dtype"], repeated(bits, wire["shape"])
     return wire["dtype"], bits.reshape(wire["shape"]).copy()
+
+
+def repeated(period: Any, shape: Any) -> Any:
+    """The period over and over, as an array of one axis (numpy.resize joins it piece by piece)."""
+    whole = numpy.empty(shape, period.dtype)
+    whole.reshape(-1, max(period.size, 1))[...] = period
+    return whole
 
 
 def holds(dtype: Any, array: Any, wire: Any) -> bool:
@@ -237,6 +248,141 @@ def perform_batch(adapter: Any, arrays: Any, wires: Any, alive: Callable[[int], 
         perform(adapter, whole, keep, sure=sure)
         answers.append((values, *ends))
     return answers
+
+
+def perform_tiles(
+    adapter: Any,
+    asked: Any,
+    send: Send,
+    refusal: Tuple[Type[BaseException], ...] = (BaseException,),
+) -> None:
+    """Runs one call on logits whose bits follow each other, tile by tile, into shared memory.
+
+    asked: call (on the wire; its logits are replaced), first and count of the bits, length of a
+    tile, ring, and alone: whether the tiles are run before without handing anything over, so that
+    the framework's time is known that nothing else takes part in.
+    """
+    ring = Ring.opened(asked["ring"])
+    inside, alone = Clock(), Clock()
+    failure: Any = None
+    left = -(-asked["count"] // asked["length"])
+    try:
+        tiles = Tiles(adapter, asked)
+        if asked["alone"]:
+            ring.drain()
+            for start in tiles.starts:
+                tiles.result(start, alone)
+        for start in tiles.starts:
+            ring.put(tiles.result(start, inside))
+            left -= 1
+    except refusal as error:
+        kind = type(error)
+        bases = tuple(class_name(base) for base in kind.__mro__)
+        failure = ("raised", class_name(kind), bases, text(error), asked["call"]["want"][0])
+    for _ in range(left):
+        ring.skip()
+    ring.tell()
+    send("over", failure, inside.seconds, alone.seconds)
+
+
+class Tiles:
+    """One call whose logits are replaced, tile after tile, by the next ones."""
+
+    def __init__(self, adapter: Any, asked: Any) -> None:
+        self.adapter = adapter
+        self.call = decoded_call(asked["call"])
+        self.first, self.count, self.length = asked["first"], asked["count"], asked["length"]
+        self.dtype, logits = self.call["arguments"]["logits"]
+        self.carrier = logits.dtype
+        self.words = numpy.empty(self.length, "<u%d" % logits.dtype.itemsize)
+        self.steps = numpy.arange(self.length, dtype=self.words.dtype)
+        self.starts = range(0, self.count, self.length)
+
+    def result(self, start: int, clock: "Clock") -> Any:
+        """The result for logits start … start + length, or as many as there are."""
+        count = min(self.length, self.count - start)
+        numpy.add(self.steps, self.words.dtype.type(self.first + start), out=self.words)
+        given = {name: self.cut(pair, count) for name, pair in self.call["arguments"].items()}
+        given["logits"] = (self.dtype, self.words.view(self.carrier)[:count])
+        with clock:
+            prepared = self.adapter.prepare(dict(self.call, arguments=given))
+            ((_, dtype, value),) = self.adapter.run(prepared)
+        value = numpy.asarray(value)
+        if dtype != self.dtype or value.shape != (count,):
+            raise ValueError(
+                "%s of shape %s for %d %s logits" % (dtype, value.shape, count, self.dtype)
+            )
+        return value
+
+    def cut(self, pair: Any, count: int) -> Any:
+        return pair and (pair[0], pair[1] if pair[1].size == 1 else pair[1][:count])
+
+
+class Ring:
+    """Shared memory for results: slots that are filled one after the other and given back.
+
+    spec: memory, a file; filled and free, two named pipes; slots, how many; bytes, of each; slot,
+    the next; lot, how many slots are told of at a time, for it takes as long as a tile to wake the
+    other side. A byte in `filled` says that the next slot is, or (if it is an x) that nothing will
+    come; a byte in `free` gives a slot back.
+    """
+
+    kept: ClassVar[Dict[str, "Ring"]] = {}
+
+    @classmethod
+    def opened(cls, spec: Any) -> "Ring":
+        """The ring in that memory, which stays open: to map it anew costs as much as some tiles."""
+        ring = cls.kept.get(spec["memory"])
+        if ring is None:
+            for old in cls.kept.values():
+                old.close()
+            ring = cls(spec)
+            cls.kept = {spec["memory"]: ring}
+        ring.slot = spec["slot"]
+        return ring
+
+    def __init__(self, spec: Any) -> None:
+        self.slots, self.size, self.slot = spec["slots"], spec["bytes"], spec["slot"]
+        with open(spec["memory"], "r+b") as file:
+            self.memory = mmap.mmap(file.fileno(), 0)
+        self.filled, self.free = (os.open(spec[name], os.O_RDWR) for name in ("filled", "free"))
+        self.lot, self.untold = spec["lot"], b""
+        self.mine = 0
+
+    def put(self, array: Any) -> None:
+        self.wait(1)
+        place = numpy.frombuffer(self.memory, array.dtype, array.size, self.slot * self.size)
+        place[...] = array
+        self.pass_on(b".")
+
+    def skip(self) -> None:
+        self.wait(1)
+        self.pass_on(b"x")
+
+    def pass_on(self, sign: bytes) -> None:
+        self.mine -= 1
+        self.slot = (self.slot + 1) % self.slots
+        self.untold += sign
+        if len(self.untold) == self.lot:
+            self.tell()
+
+    def tell(self) -> None:
+        """The other side learns of all slots that are filled."""
+        os.write(self.filled, self.untold)
+        self.untold = b""
+
+    def drain(self) -> None:
+        """Waits until every slot is given back."""
+        self.wait(self.slots)
+
+    def wait(self, count: int) -> None:
+        while self.mine < count:
+            self.mine += len(os.read(self.free, self.slots))
+
+    def close(self) -> None:
+        os.close(self.filled)
+        os.close(self.free)
+        self.memory.close()
 
 
 def given_arrays(wire: Any) -> Dict[str, Any]:
@@ -506,6 +652,8 @@ def serve(channel: Any) -> None:
         if kind == "call":
             (wire,) = asked
             perform(adapter, wire, send)
+        elif kind == "tiles":
+            perform_tiles(adapter, asked[0], send)
         else:
             arrays, wires = asked
             send("all", perform_batch(adapter, arrays, wires, signs_of_life(send)))

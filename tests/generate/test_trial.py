@@ -36,6 +36,17 @@ def loss(input, target, *, weight=None, reduction="mean", pos_weight=None):
         return {"none": lambda v: v, "mean": np.mean, "sum": np.sum}[reduction](each)
 """
 FORMULA = "w * (p * y * sp(-x) + (1 - y) * sp(x))"
+REFUSING = """
+failed = []
+def loss(*arguments, **options):
+    if failed:
+        raise RuntimeError("not again")
+    try:
+        return right(*arguments, **options)
+    except ValueError:
+        failed.append(1)
+        raise
+"""
 WRONG = {
     "weight ignored": (FORMULA, "p * y * sp(-x) + (1 - y) * sp(x)", "property/weight["),
     "weight applied twice": (FORMULA, f"w * {FORMULA}", "property/weight["),
@@ -66,6 +77,7 @@ WRONG = {
     "last axis averaged": ('"none": lambda v: v,',
                            '"none": lambda v: v.mean(-1) if v.ndim > 1 else v,', "output-shape"),
     "remembers": ('def loss(', 'calls = []\ndef loss(', "called-twice"),
+    "refuses for ever": ('def loss(', f"{REFUSING}def right(", "after-a-failed-call"),
 }  # fmt: skip
 
 

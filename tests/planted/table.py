@@ -1,11 +1,15 @@
 """The table of issue 3: which planted bugs the suite catches, by which check, and whom it accuses.
 
     python tests/planted/table.py --python PATH [--backend torch] [--seeds N] [--only NAME …]
+                                  [--journal FILE]
 
 Each bug is one run of the suite's own command line with `--loss`, each correct loss one run a seed.
 A Markdown table goes to stdout (or -o FILE). Exit status 1 if a bug survives or a correct loss is
 accused, 2 if a run could not be made at all. Losses are read from their files without importing
 them, for the framework is in another interpreter.
+
+The whole takes hours. With --journal each run is written down as soon as it is made, and one that
+stands there, made with the same options, is not made again: remove the file when the suite changes.
 """
 
 from __future__ import annotations
@@ -16,10 +20,11 @@ import json
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -125,11 +130,54 @@ def _marked(file: Path, function: ast.FunctionDef) -> Iterator[Loss]:
             yield Loss(file, function.name, "".join(wrong), named_by, *grades)
 
 
+@dataclass(frozen=True)
+class Journal:
+    """The runs made so far with the same options, one JSON object a line; None: in no file."""
+
+    file: Path | None
+    options: tuple[str, ...]
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def runs(self) -> dict[tuple[str, int], dict[str, Any]]:
+        """What was written down, by loss and seed. A line that a killed run left half is none."""
+        found = {}
+        for line in self._lines():
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                continue
+            if entry["options"] == list(self.options):
+                found[entry["loss"], entry["seed"]] = entry
+        return found
+
+    def _lines(self) -> list[str]:
+        there = self.file is not None and self.file.exists()
+        return self.file.read_text(encoding="utf-8").splitlines() if self.file and there else []
+
+    def write(self, made: Run) -> None:
+        """Adds a run; one that could not be made is tried again the next time."""
+        if self.file is None or made.failed:
+            return
+        entry = {"loss": made.loss.name, "seed": made.seed, "options": self.options,
+                 "seconds": round(made.seconds, 1), "accusing": made.accusing,
+                 "beyond_strict": made.beyond_strict}  # fmt: skip
+        with self._lock, self.file.open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps(entry) + "\n")
+
+
+def from_journal(loss: Loss, entry: dict[str, Any]) -> Run:
+    return Run(loss, entry["seed"], entry["seconds"], tuple(entry["accusing"]),
+               tuple(entry["beyond_strict"]))  # fmt: skip
+
+
 def run(loss: Loss, seed: int, backend: str, python: str, more: Sequence[str]) -> Run:
     """The suite's command line on one loss, and what its report says."""
     with tempfile.TemporaryDirectory() as folder:
+        nothing_known = Path(folder, "known.yaml")  # nothing is known of a loss of one's own
+        nothing_known.touch()
         command = [sys.executable, "-m", "bce_conformance", "run", "--backend", backend,
                    "--python", python, "--loss", f"{loss.file}:{loss.name}",
+                   "--known", str(nothing_known),
                    "--seed", str(seed), "--report-dir", folder, *more]  # fmt: skip
         start = time.monotonic()
         done = subprocess.run(command, capture_output=True, text=True)
@@ -229,6 +277,7 @@ def main() -> int:
                         help="a loss, a pattern of names or a file; may be repeated")  # fmt: skip
     parser.add_argument("--profile", default="standard")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
+    parser.add_argument("--journal", type=Path, help="where each run is written down, and read")
     parser.add_argument("-o", "--output", type=Path, help="where the table goes, too")
     options, more = parser.parse_known_args()
     more = ["--profile", options.profile, *more]
@@ -236,8 +285,15 @@ def main() -> int:
     if not plan:
         parser.error("no such loss")
 
+    journal = Journal(options.journal, (options.backend, *more))
+    made_before = journal.runs()
+
     def one(task: tuple[Loss, int]) -> Run:
-        made = run(*task, options.backend, options.python, more)
+        loss, seed = task
+        if (loss.name, seed) in made_before:
+            return from_journal(loss, made_before[loss.name, seed])
+        made = run(loss, seed, options.backend, options.python, more)
+        journal.write(made)
         mark = "as due" if made.as_due else made.failed or "NOT AS DUE"
         print(f"{made.loss.name} seed {made.seed}: {mark}, {made.seconds:.1f} s", file=sys.stderr)
         return made

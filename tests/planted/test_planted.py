@@ -6,16 +6,18 @@ The whole table, in the standard profile and over many seeds, is made by table.p
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import interpreters
-from table import Loss, Run, losses, names, run
+from table import Journal, Loss, Run, from_journal, losses, names, run
 
 QUICK = ("--profile", "quick", "--dtype", "float32", "--dtype", "float16")
 """Of each file some bugs that every profile must see, and whatever is cheapest to break."""
 FEW = (
     "whole_loss_times_log_weight",
     "no_shift_with_pos_weight",
+    "pos_weight_flattened",
     "ignore_index",
     "target_gradient_swapped",
     "zero_gradient_at_the_kink",
@@ -28,6 +30,7 @@ FEW = (
     "logits_changed",
     "strides_of_the_logits_ignored",
     "broken_by_a_failed_call",
+    "no_gradients_after_a_failed_call",
     "tail_exactly_zero",
     "sigmoid_made_of_tanh",
     "composite",
@@ -86,6 +89,20 @@ def test_there_are_bugs_of_every_kind() -> None:
     assert sum(loss.grade == "strict" for loss in planted) >= 2
     assert all(loss.named_by and loss.wrong for loss in planted if loss.is_bug)
     assert len({loss.name for loss in planted}) == len(planted)
+
+
+def test_a_run_is_made_once_where_there_is_a_journal(tmp_path: Path) -> None:
+    first, second = list(losses("numpy"))[:2]
+    journal = Journal(tmp_path / "journal.jsonl", ("numpy", "--profile", "quick"))
+    journal.write(Run(first, 3, 1.5, ("a/b/c",), ("d",)))
+    journal.write(Run(second, 3, 1.5, failed="exit status 3: no worker"))
+    with journal.file.open("a") as lines:  # type: ignore[union-attr]
+        lines.write('{"loss": "cut o')
+    found = journal.runs()
+    assert list(found) == [(first.name, 3)]
+    assert from_journal(first, found[first.name, 3]) == Run(first, 3, 1.5, ("a/b/c",), ("d",))
+    assert not Journal(journal.file, ("numpy", "--profile", "standard")).runs()
+    assert not Journal(None, ()).runs()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,173 @@
+"""`bce-conformance merge`: shards of a run or a sweep into one report, backends into one folder."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..adapters import AdapterFile, available
+from ..check import VERDICTS
+from ..report import terminal
+from ..report.document import SCHEMA, backend_from_json, file_name
+from ..report.markdown import summary
+from ..report.write import atomically, json_text
+from ..sweep import report as sweep_report
+from . import UsageError
+
+Json = dict[str, Any]
+
+
+def command(options: Namespace) -> int:
+    """Exit status 0, or 1 where something in the reports fails; raises UsageError."""
+    paths = [path for given in options.reports for path in _files(given)]
+    if not paths:
+        raise UsageError("merge: expected reports (JSON), and found none")
+    adapters = available(options.adapter)
+    results = merged(by_sweep(paths), adapters)
+    for name, report in results.items():
+        atomically(options.output / name, json_text(report))
+    runs = [report for report in results.values() if report["suite"]["profile"] != "sweep"]
+    if runs:
+        atomically(options.output / "summary.md", summary(runs, []))
+    console = terminal.console()
+    for name in results:
+        console.print(f"{options.output / name}", markup=False, highlight=False, soft_wrap=True)
+    return int(any(v in r["summary"] for r in results.values()
+                   for v in ("deviates", "crashed", "timed-out", "fixed")))  # fmt: skip
+
+
+def _files(given: Path) -> list[Path]:
+    return sorted(given.glob("*.json")) if given.is_dir() else [given]
+
+
+def load_report(path: Path) -> Json:
+    """A report. Raises UsageError where the file is none."""
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        if report["schema"] != SCHEMA:
+            raise ValueError
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        why = getattr(error, "strerror", None) or f"expected a report of schema {SCHEMA}"
+        raise UsageError(f"{path}: {why}") from None
+    return dict(report)
+
+
+Group = list[tuple[Path, Json]]
+
+
+def by_sweep(paths: Sequence[Path]) -> list[Group]:
+    """The reports that are parts of one whole, together. Raises UsageError."""
+    groups: dict[str, Group] = {}
+    for path in paths:
+        report = load_report(path)
+        suite = {k: v for k, v in report["suite"].items() if k != "shard"}
+        shards = (report["suite"]["shard"] or "1/1").split("/")[1]
+        plan = {k: v for k, v in report.get("units", {}).get("plan", {}).items() if k != "shard"}
+        dtype = report["accuracy"][0]["dtype"] if suite["profile"] == "sweep" else ""
+        key = json.dumps([report["backend"], suite, shards, plan, dtype], sort_keys=True)
+        groups.setdefault(key, []).append((path, report))
+    return list(groups.values())
+
+
+def merged(groups: Sequence[Group], adapters: Mapping[str, AdapterFile]) -> dict[str, Json]:
+    """One report a group, by file name. Raises UsageError where a shard lacks or comes twice."""
+    results: dict[str, Json] = {}
+    for group in groups:
+        _require_whole(group)
+        reports = [report for _, report in group]
+        first, name = reports[0], group[0][0].name
+        adapter = adapters.get(first["backend"]["adapter"])
+        if adapter is None:
+            raise UsageError(f"{group[0][0]}: expected one of {', '.join(adapters)}, not "
+                             f"{first['backend']['adapter']!r}")  # fmt: skip
+        if first["suite"]["profile"] == "sweep":
+            backend = backend_from_json(first["backend"])
+            if len(reports) > 1:
+                first = sweep_report.joined(reports, backend, adapter)
+                name = sweep_report.file_name(backend, sweep_report.plan_of(reports[0]))
+        elif len(reports) > 1:
+            first = _joined(reports)
+        if first["suite"]["profile"] != "sweep":
+            name = file_name(first, tuple(results))
+        results[name] = first
+    return results
+
+
+def _require_whole(group: Group) -> None:
+    """Raises UsageError unless every shard is there, once."""
+    shards = [(report["suite"]["shard"] or "1/1", path) for path, report in group]
+    count = int(shards[0][0].split("/")[1])
+    met: dict[str, Path] = {}
+    for shard, path in shards:
+        if shard in met:
+            raise UsageError(f"{path}: shard {shard} is there twice, the first in {met[shard]}")
+        met[shard] = path
+    missing = [f"{i}/{count}" for i in range(1, count + 1) if f"{i}/{count}" not in met]
+    if missing:
+        raise UsageError(f"{group[0][0]}: shard {', '.join(missing)} of the same run is missing")
+    broken = [path for path, report in group if report["interrupted"]]
+    if broken:
+        raise UsageError(f"{broken[0]}: the run was interrupted; run that shard to its end first")
+
+
+def _joined(reports: Sequence[Json]) -> Json:
+    """The shards of a run as one report: checks side by side, rows of figures added up."""
+    checks = [check for report in reports for check in report["checks"]]
+    counts = Counter(check["verdict"] for check in checks)
+    first = reports[0]
+    rows: dict[tuple[str, ...], Json] = {}
+    for row in (row for report in reports for row in report["accuracy"]):
+        key = tuple(row[k] for k in ("surface", "quantity", "dtype", "reduction"))
+        rows[key] = _added(rows[key], row) if key in rows else row
+    effort: Counter[str] = Counter()
+    for report in reports:
+        effort.update(report["times"].get("generated", {}))
+    return {
+        **first,
+        "suite": {**first["suite"], "shard": None},
+        "broken": next((r["broken"] for r in reports if r["broken"]), None),
+        "questions": sum(r["questions"] for r in reports),
+        "lost_workers": [lost for r in reports for lost in r["lost_workers"]],
+        "summary": {v: counts[v] for v in VERDICTS if counts[v]},
+        "checks": checks,
+        "accuracy": list(rows.values()),
+        "times": {
+            "started": min(r["times"]["started"] for r in reports),
+            "seconds": round(sum(r["times"]["seconds"] for r in reports), 1),
+            "generated": {k: round(v, 3) for k, v in effort.items()},
+        },
+    }
+
+
+ADDED = ("calls", "elements", "correctly_rounded")
+LARGER = ("p50", "p99", "p999", "max_abs", "max_rel", "k_stable", "k_strict")
+
+
+def _added(one: Json, other: Json) -> Json:
+    """Two rows of the same kind as one. The percentiles of the whole are not known: the larger of
+    the two is at least that."""
+    worse = other if other["max_ulp"] > one["max_ulp"] else one
+    return {
+        **worse,
+        **{name: one[name] + other[name] for name in ADDED},
+        **{name: max(one[name], other[name]) for name in LARGER},
+        "beyond": {g: one["beyond"][g] + n for g, n in other["beyond"].items()},
+        "grades": {g: "beyond" if "beyond" in (one["grades"][g], v) else "within"
+                   for g, v in other["grades"].items()},
+        "not_compared": {k: one["not_compared"][k] + v for k, v in other["not_compared"].items()},
+        "smallest_rtol": {
+            a: _larger(one["smallest_rtol"][a], r) for a, r in other["smallest_rtol"].items()
+        },
+        "smallest_atol": {
+            r: max(one["smallest_atol"][r], a) for r, a in other["smallest_atol"].items()
+        },
+        "beyond_strict_at": one["beyond_strict_at"] or other["beyond_strict_at"],
+    }  # fmt: skip
+
+
+def _larger(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else max(one, other)

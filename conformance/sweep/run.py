@@ -1,0 +1,131 @@
+"""Goes through the units of a sweep, judges them, and writes each down as it is done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from ..measure import truth
+from ..session import IsolatedSession, Tile, Tiles, TilesOver
+from ..vocabulary import Array, Crashed, Failure, Raised, TimedOut
+from .exact import by_block, judged
+from .figures import Figures
+from .journal import Done
+from .line import Block, array
+from .plan import SweepPlan, Unit
+
+Json = dict[str, Any]
+
+
+def work(
+    session: IsolatedSession, plan: SweepPlan, units: Sequence[Unit], length: int, every: int
+) -> Generator[Done, None, None]:
+    """The units one after the other, done.
+
+    length: of a tile; every: of every so many units the framework is also timed alone (0: none).
+    Raises BackendUnavailable.
+    """
+    if plan.dtype == "float32":
+        yield from _tiled(session, units, length, every)
+    else:
+        for unit in units:
+            yield _called(session, plan, unit)
+
+
+# ---- float32: tiles through shared memory
+
+
+def _tiled(
+    session: IsolatedSession, units: Sequence[Unit], length: int, every: int
+) -> Generator[Done, None, None]:
+    from .tiles import TileJudge  # compiled with numba, which the other dtypes do without
+
+    judges: dict[tuple[str, float], TileJudge] = {}
+    asked = [_tiles(unit, length, every) for unit in units]
+    by_tiles = dict(zip(asked, units, strict=True))
+    before = time.perf_counter()
+    for event in session.tiles(asked):
+        unit = by_tiles[event.asked]
+        (block,) = unit.blocks
+        key = (unit.cell.quantity, unit.cell.target)
+        if isinstance(event, Tile):
+            judge = judges.get(key) or judges.setdefault(
+                key, TileJudge(unit.cell.quantity, int(unit.cell.target), length)
+            )
+            judge.tile(block, event.start, event.results)
+            continue
+        figures = judges[key].figures(block) if key in judges else Figures()
+        now = time.perf_counter()
+        yield _over(unit, event, figures, now - before)
+        before = now
+
+
+def _tiles(unit: Unit, length: int, every: int) -> Tiles:
+    (block,) = unit.blocks
+    logits = Array(unit.cell.dtype, (length,), bytes(np.dtype("<f4").itemsize), "cycled")
+    timed = every > 0 and block.index % every == 0
+    return Tiles(unit.cell.call(logits), block.first, block.count, timed)
+
+
+def _over(unit: Unit, event: TilesOver, figures: Figures, seconds: float) -> Done:
+    (block,) = unit.blocks
+    if event.failure is not None:
+        return Done(unit.index, {}, failure_json(event.failure), seconds - event.alone)
+    alone = event.alone if event.asked.alone else None
+    return Done(
+        unit.index, {block.index: figures}, None, seconds - event.alone, event.seconds, alone
+    )
+
+
+# ---- the other dtypes: ordinary calls
+
+
+def _called(session: IsolatedSession, plan: SweepPlan, unit: Unit) -> Done:
+    start, framework = time.perf_counter(), session.framework_seconds
+    found: dict[int, Figures] = {}
+    for some in _portions(unit.blocks):
+        bits = np.concatenate([plan.bits(block) for block in some])
+        call = unit.cell.call(array(plan.dtype, bits))
+        outcome = session.run(call)
+        result = outcome.of(unit.cell.quantity)
+        if not isinstance(result, Array):
+            return Done(unit.index, {}, failure_json(result), time.perf_counter() - start)
+        due = truth(call, unit.cell.quantity, plan.dtype)
+        if result.shape != due.high.shape or result.dtype != plan.dtype:
+            return Done(unit.index, {}, _misshapen(result), time.perf_counter() - start)
+        sizes = tuple(_of_size(block, len(plan.bits(block))) for block in some)
+        found.update((b.index, f) for b, f in by_block(judged(bits, result, due), sizes))
+    spent = session.framework_seconds - framework
+    return Done(unit.index, found, None, time.perf_counter() - start, spent, spent)
+
+
+def _of_size(block: Block, count: int) -> Block:
+    return Block(**{**asdict(block), "count": count})
+
+
+def _portions(blocks: Sequence[Block]) -> Iterator[tuple[Block, ...]]:
+    """Blocks in lots that make calls of a bearable size: float64's samples are many."""
+    for start in range(0, len(blocks), 1024):
+        yield tuple(blocks[start : start + 1024])
+
+
+def failure_json(failure: Failure) -> Json:
+    """What stopped a unit, for the journal."""
+    kind = type(failure).__name__
+    if isinstance(failure, Raised):
+        said = f"{failure.type}: {failure.message}"
+    elif isinstance(failure, Crashed):
+        said = failure.cause
+    elif isinstance(failure, TimedOut):
+        said = f"no answer within {failure.seconds:g} s"
+    else:
+        said = failure.reason
+    return {"kind": kind, "said": said}
+
+
+def _misshapen(result: Array) -> Json:
+    return {"kind": "Raised", "said": f"a result of {result.dtype} and shape {list(result.shape)}"}
