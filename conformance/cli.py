@@ -158,8 +158,8 @@ def _add_sweep(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--tile", type=_counting, default=1 << 16, metavar="N",
                      help="logits a call in float32 (default 65536)")  # fmt: skip
     sub.add_argument("--timed", type=_natural, default=1, metavar="N",
-                     help="of every Nth block of float32 the framework is also timed alone, which "
-                     "takes that long again (default 1; 0: none)")  # fmt: skip
+                     help="of every Nth lot of 8 blocks of float32 the framework is also timed "
+                     "alone, which takes that long again (default 1; 0: none)")  # fmt: skip
     sub.add_argument("--threads", action="store_true",
                      help="let the framework use its threads (default: one)")  # fmt: skip
     sub.add_argument("--grade", choices=GRADES, default="stable",

@@ -122,6 +122,10 @@ class IsolatedSession:
         """Seconds that the adapter's `run` took in all calls so far: the framework's own time."""
         return self._seconds
 
+    def resident(self) -> int:
+        """Bytes that the worker holds in memory; 0 if there is none."""
+        return 0 if self._worker is None else self._worker.process.resident()
+
     def run(self, call: Call) -> Outcome:
         """What came of the call: exactly one outcome, whatever becomes of the worker.
 

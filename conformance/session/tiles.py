@@ -28,13 +28,14 @@ class Tiles:
     """One call asked for `count` logits whose bits follow each other from `first`.
 
     The call's arrays are as long as a tile (cycled ones cost nothing); its logits are replaced.
-    alone: the tiles are run once more before, with nothing else going on, to time the framework.
+    alone: ranges of bits (first, count) that are run before with nothing else going on, to time the
+    framework. One wait for the listener to be done then serves for many.
     """
 
     call: Call
     first: int
     count: int
-    alone: bool = False
+    alone: tuple[tuple[int, int], ...] = ()
 
     @property
     def length(self) -> int:
@@ -45,8 +46,14 @@ class Tiles:
         return -(-self.count // self.length)
 
     def wire(self, ring: Wire) -> Wire:
-        return {"call": self.call.wire(), "first": self.first, "count": self.count,
-                "length": self.length, "alone": self.alone, "ring": ring}  # fmt: skip
+        return {
+            "call": self.call.wire(),
+            "first": self.first,
+            "count": self.count,
+            "length": self.length,
+            "alone": [list(part) for part in self.alone],
+            "ring": ring,
+        }
 
 
 @dataclass(frozen=True)

@@ -259,7 +259,7 @@ def perform_tiles(
     """Runs one call on logits whose bits follow each other, tile by tile, into shared memory.
 
     asked: call (on the wire; its logits are replaced), first and count of the bits, length of a
-    tile, ring, and alone: whether the tiles are run before without handing anything over, so that
+    tile, ring, and alone: ranges of bits that are run before without handing anything over, so that
     the framework's time is known that nothing else takes part in.
     """
     ring = Ring.opened(asked["ring"])
@@ -270,10 +270,9 @@ def perform_tiles(
         tiles = Tiles(adapter, asked)
         if asked["alone"]:
             ring.drain()
-            for start in tiles.starts:
-                tiles.result(start, alone)
-        for start in tiles.starts:
-            ring.put(tiles.result(start, inside))
+            tiles.timed(asked["alone"], alone, refusal)
+        for tile in tiles.of(asked["first"], asked["count"]):
+            ring.put(tiles.result(*tile, clock=inside))
             left -= 1
     except refusal as error:
         kind = type(error)
@@ -291,17 +290,29 @@ class Tiles:
     def __init__(self, adapter: Any, asked: Any) -> None:
         self.adapter = adapter
         self.call = decoded_call(asked["call"])
-        self.first, self.count, self.length = asked["first"], asked["count"], asked["length"]
+        self.length = asked["length"]
         self.dtype, logits = self.call["arguments"]["logits"]
         self.carrier = logits.dtype
         self.words = numpy.empty(self.length, "<u%d" % logits.dtype.itemsize)
         self.steps = numpy.arange(self.length, dtype=self.words.dtype)
-        self.starts = range(0, self.count, self.length)
 
-    def result(self, start: int, clock: "Clock") -> Any:
-        """The result for logits start … start + length, or as many as there are."""
-        count = min(self.length, self.count - start)
-        numpy.add(self.steps, self.words.dtype.type(self.first + start), out=self.words)
+    def of(self, first: int, count: int) -> Iterator[Tuple[int, int]]:
+        """The tiles of a range of bits, as ranges of bits."""
+        for start in range(0, count, self.length):
+            yield first + start, min(self.length, count - start)
+
+    def timed(self, ranges: Any, clock: "Clock", refusal: Tuple[Type[BaseException], ...]) -> None:
+        """Runs ranges of bits for nothing but the time they take; what is refused shows later."""
+        try:
+            for first, count in ranges:
+                for tile in self.of(first, count):
+                    self.result(*tile, clock=clock)
+        except refusal:
+            pass
+
+    def result(self, first: int, count: int, clock: "Clock") -> Any:
+        """The result for `count` logits, a tile at most, whose bits follow each other."""
+        numpy.add(self.steps, self.words.dtype.type(first), out=self.words)
         given = {name: self.cut(pair, count) for name, pair in self.call["arguments"].items()}
         given["logits"] = (self.dtype, self.words.view(self.carrier)[:count])
         with clock:

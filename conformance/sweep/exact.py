@@ -126,7 +126,9 @@ def judged(bits: NDArray[Any], result: Array, due: Truth) -> Judged:
         found = errors(result, due)
         got, size = result.values, np.abs(due.high)
         number = np.isfinite(got) & np.isfinite(due.high)
-        certain = due.uncertainty <= tolerance.REFERENCE_SHARE * due.ulp
+        # No reference is finer than the grid of float64's own subnormals (see `judge`).
+        grid = 4 * FLOATS["float64"].smallest_subnormal
+        certain = due.uncertainty <= np.maximum(tolerance.REFERENCE_SHARE * due.ulp, grid)
         # One that is due, or where the tolerance reaches to the overflow.
         as_due = np.isinf(got) & ~found.other_kind
         as_due |= np.isnan(got) & np.isnan(due.high)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,13 @@ from .exact import by_block, judged
 from .figures import Figures
 from .journal import Done
 from .line import Block, array
-from .plan import SweepPlan, Unit
+from .plan import Cell, SweepPlan, Unit
 
 Json = dict[str, Any]
+
+TOGETHER = 8
+"""Blocks that are timed alone one after the other: each time, worker and judge wait for each other
+until nothing is under way, which would otherwise count in the sweep's time."""
 
 
 def work(
@@ -26,7 +31,8 @@ def work(
 ) -> Generator[Done, None, None]:
     """The units one after the other, done.
 
-    length: of a tile; every: of every so many units the framework is also timed alone (0: none).
+    length: of a tile; every: of every so many lots of TOGETHER units the framework is also timed
+    alone; 0: of none.
     Raises BackendUnavailable.
     """
     if plan.dtype == "float32":
@@ -45,7 +51,7 @@ def _tiled(
     from .tiles import TileJudge  # compiled with numba, which the other dtypes do without
 
     judges: dict[tuple[str, float], TileJudge] = {}
-    asked = [_tiles(unit, length, every) for unit in units]
+    asked = list(_asked(units, length, every))
     by_tiles = dict(zip(asked, units, strict=True))
     before = time.perf_counter()
     for event in session.tiles(asked):
@@ -60,22 +66,35 @@ def _tiled(
             continue
         figures = judges[key].figures(block) if key in judges else Figures()
         now = time.perf_counter()
-        yield _over(unit, event, figures, now - before)
+        yield _over(unit, event, figures, now - before, every)
         before = now
 
 
-def _tiles(unit: Unit, length: int, every: int) -> Tiles:
-    (block,) = unit.blocks
-    logits = Array(unit.cell.dtype, (length,), bytes(np.dtype("<f4").itemsize), "cycled")
-    timed = every > 0 and block.index % every == 0
-    return Tiles(unit.cell.call(logits), block.first, block.count, timed)
+def _asked(units: Sequence[Unit], length: int, every: int) -> Iterator[Tiles]:
+    """The tiles of each unit; the first of TOGETHER neighbours has the framework timed for all."""
+
+    def lot(unit: Unit) -> tuple[Cell, int]:
+        return unit.cell, unit.blocks[0].index // TOGETHER
+
+    for (cell, _), together in groupby(units, lot):
+        blocks = [unit.blocks[0] for unit in together]
+        timed = _is_timed(blocks[0], every)
+        alone = tuple((block.first, block.count) for block in blocks) if timed else ()
+        logits = Array(cell.dtype, (length,), bytes(np.dtype("<f4").itemsize), "cycled")
+        for block in blocks:
+            yield Tiles(cell.call(logits), block.first, block.count, alone)
+            alone = ()
 
 
-def _over(unit: Unit, event: TilesOver, figures: Figures, seconds: float) -> Done:
+def _is_timed(block: Block, every: int) -> bool:
+    return every > 0 and block.index // TOGETHER % every == 0
+
+
+def _over(unit: Unit, event: TilesOver, figures: Figures, seconds: float, every: int) -> Done:
     (block,) = unit.blocks
     if event.failure is not None:
         return Done(unit.index, {}, failure_json(event.failure), seconds - event.alone)
-    alone = event.alone if event.asked.alone else None
+    alone = event.alone if _is_timed(block, every) else None
     return Done(
         unit.index, {block.index: figures}, None, seconds - event.alone, event.seconds, alone
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -14,7 +16,7 @@ from bce_conformance.sweep.plan import HARD, SweepPlan, grid, targets
 def test_blocks_hold_every_bit_pattern_once(dtype: str) -> None:
     every = blocks(dtype)
     assert every[0].first == 0
-    for one, following in zip(every, every[1:], strict=False):
+    for one, following in pairwise(every):
         assert one.first + one.count == following.first
     assert sum(block.count for block in every) == 2 ** (8 * np.dtype(WORDS[dtype]).itemsize)
     assert [block.index for block in every] == list(range(len(every)))

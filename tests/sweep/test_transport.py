@@ -65,7 +65,7 @@ def tiles(first: int, count: int, alone: bool = False) -> Tiles:
     target = Array.rounded("float32", np.zeros(1))
     target = Array("float32", (LENGTH,), target.data, "cycled")
     call = Call("numpy.bce_with_logits", logits, target, options={"reduction": "none"})
-    return Tiles(call, first, count, alone)
+    return Tiles(call, first, count, ((first, count),) if alone else ())
 
 
 def gathered(
@@ -94,7 +94,7 @@ def test_results_are_those_of_calls(
     for event in over:
         assert event.failure is None
         assert event.seconds > 0
-        assert (event.alone > 0) == event.asked.alone
+        assert (event.alone > 0) == bool(event.asked.alone)
         found = np.concatenate(results[event.asked])
         bits = np.arange(event.asked.first, event.asked.first + event.asked.count, dtype=np.uint32)
         call = Call("numpy.bce_with_logits", array("float32", bits),
