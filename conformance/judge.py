@@ -429,8 +429,10 @@ def compare(result: Array, due: Truth, grade: Grade, slack: float = 1.0) -> Find
     absolute = found.absolute
     early = np.zeros(absolute.shape, dtype=bool)
     if np.any(found.other_kind):
-        early = np.isinf(result.values) & due.may_overflow & np.isfinite(due.high)
+        early = np.isinf(result.values) & due.may_overflow
         early &= np.sign(result.values) == np.sign(due.high)
+        early |= np.isnan(result.values) & due.may_cancel
+        early &= np.isfinite(due.high)
         other_kind = found.other_kind & ~early
         if np.any(other_kind):
             at = _first(other_kind)

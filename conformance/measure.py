@@ -40,7 +40,8 @@ class Truth:
     The value is high + low, known to within uncertainty. tolerance is by grade: k·scale + rest,
     k the cell of the table. formula is the error above which no rounding of the documented
     formulas explains a result. may_overflow marks where an intermediate of the documented formulas
-    can overflow although the value is finite. flushed is what may be lost beside the tolerance
+    can overflow although the value is finite, may_cancel where two of them that are subtracted can.
+    flushed is what may be lost beside the tolerance
     where arguments and results below the smallest normal number count as 0.
     """
 
@@ -51,6 +52,7 @@ class Truth:
     tolerance: dict[Grade, Floats]
     formula: Floats
     may_overflow: Mask
+    may_cancel: Mask
     scale: dict[Grade, Floats]
     rest: Floats
     flushed: Floats
@@ -245,6 +247,7 @@ class Situation:
             flushed=np.where(self.subnormal, pending, 0.0),
             magnitude=np.abs(elements.value.high),
             intermediate=tolerance.largest_intermediate(quantity, self.sizes),
+            cancelling=tolerance.cancelling(quantity, self.sizes),
         )
 
 
@@ -252,7 +255,8 @@ class Situation:
 class _Amounts:
     """What the tolerance of a quantity is made of, per element, and sums of that.
 
-    stable and strict: u·S of the two grades; pending, intermediate: see `tolerance`; flushed:
+    stable and strict: u·S of the two grades; pending, intermediate, cancelling: see `tolerance`;
+    flushed:
     pending where an argument is subnormal, else 0; magnitude: |value|.
     """
 
@@ -263,7 +267,9 @@ class _Amounts:
     flushed: Floats
     magnitude: Floats
     intermediate: Floats
+    cancelling: Floats
     _sums: dict[tuple[str, tuple[int, ...]], Floats] = field(default_factory=dict)
+    _largest: dict[str, float] = field(default_factory=dict)
 
     def added(self, name: str, shape: tuple[int, ...], factor: Floats | float) -> Floats:
         """An amount times a factor per element (or one for all), added up to the shape of a
@@ -278,15 +284,16 @@ class _Amounts:
             self._sums[name, shape] = collapsed(amount, shape)
         return np.asarray(self._sums[name, shape] * (factor * times))
 
-    @cached_property
-    def largest(self) -> float:
-        return float(np.max(self.intermediate, initial=0.0))
-
-    def overflows(self, shape: tuple[int, ...], factor: Floats | float, edge: float) -> Mask:
-        """Where an intermediate of any element of a result, times the factor, exceeds the edge."""
-        if self.largest * np.max(factor, initial=0.0) <= edge:
+    def overflows(
+        self, name: str, shape: tuple[int, ...], factor: Floats | float, edge: float
+    ) -> Mask:
+        """Where an amount of any element of a result, times the factor, exceeds the edge."""
+        amount: Floats = getattr(self, name)
+        if name not in self._largest:
+            self._largest[name] = float(np.max(amount, initial=0.0))
+        if self._largest[name] * np.max(factor, initial=0.0) <= edge:
             return np.zeros(shape, dtype=np.bool_)
-        exceeds = (self.intermediate * factor > edge).astype(np.float64)
+        exceeds = (amount * factor > edge).astype(np.float64)
         return np.asarray(collapsed(exceeds, shape) > 0)
 
 
@@ -314,6 +321,10 @@ def _bounded(
         allowed: dict[Grade, Floats] = {"stable": k * stable + rest, "strict": k * strict + rest}
         wrong = form.unit_roundoff ** (tolerance.WRONG_FORMULA - 1) * stable
         factor = 1.0 if quantity == FORWARD else np.maximum(1.0, reaching)
+
+        def overflows(name: str) -> Mask:
+            return amounts.overflows(name, shape, factor, form.largest)
+
         return Truth(
             form.name,
             high=_fixed(value.high, whole),
@@ -321,7 +332,8 @@ def _bounded(
             uncertainty=_fixed(value.uncertainty, whole),
             tolerance={grade: _fixed(a, whole) for grade, a in allowed.items()},
             formula=_fixed(np.maximum(wrong, 2 * allowed["stable"]), whole),
-            may_overflow=_fixed(amounts.overflows(shape, factor, form.largest), whole),
+            may_overflow=_fixed(overflows("intermediate"), whole),
+            may_cancel=_fixed(overflows("cancelling"), whole),
             scale={"stable": _fixed(stable, whole), "strict": _fixed(strict, whole)},
             rest=_fixed(rest, whole),
             flushed=_fixed(

@@ -180,6 +180,26 @@ def largest_intermediate(quantity: str, e: Elements) -> Floats:
         return np.maximum(e.intermediate, np.maximum(1, abs(e.w)) * abs(e.p) * e.reach)
 
 
+def cancelling(quantity: str, e: Elements) -> Floats:
+    """The smaller of two terms of opposite sign that a documented formula subtracts, per element.
+
+    The composite (1 − y)·x + (1 + (p − 1)·y)·sp(−x) is a difference for targets outside [0, 1].
+    Where both terms overflow it is ∞ − ∞, so NaN, although the value is representable: in float16
+    x = −700, y = −100 and p = −0.001 make 70.03 of it. Such a NaN passes the stable grade. 0 where
+    the terms have the same sign; its gradient with respect to x has the same form without x and sp.
+    """
+    if quantity not in ("forward", "grad.logits"):
+        return np.zeros_like(e.x)
+    with np.errstate(all="ignore"):
+        plain, weighted = (1 - e.y) * np.ones_like(e.x), (1 + (e.p - 1) * e.y) * np.ones_like(e.x)
+        if quantity == "forward":
+            plain, weighted = plain * e.x, weighted * e.below
+        else:
+            weighted = -weighted * e.falling
+        least = np.minimum(abs(plain), abs(weighted)) * np.maximum(1, abs(e.w))
+        return np.where(np.sign(plain) * np.sign(weighted) < 0, least, 0.0)
+
+
 def pending(quantity: str, e: Elements) -> Floats:
     """The largest factor that may still follow a product that underflows on the way, per element.
 

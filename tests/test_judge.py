@@ -201,6 +201,32 @@ class TestGrades:
         assert verdict(held, array([-np.inf], "float16")).verdict == "deviates"
         assert verdict(held, array([np.nan], "float16")).verdict == "deviates"
 
+    @pytest.mark.parametrize(
+        ("x", "y", "p"),
+        [(-1000, -100, 0), (-1000, -100, -0.5), (-700, -100, -0.001), (-1000, -100, 0.25)],
+    )
+    def test_float16_terms_that_overflow_against_each_other(
+        self, x: float, y: float, p: float
+    ) -> None:
+        """The composite is inf − inf there, though the loss is representable."""
+        asked = Call("s", array([x], "float16"), array([y], "float16"), None,
+                     array([p], "float16"), {"reduction": "none"})  # fmt: skip
+        half = {n: np.float16(v) for n, v in (("x", x), ("y", y), ("p", p))}
+        with np.errstate(all="ignore"):
+            lw = 1 + (half["p"] - 1) * half["y"]
+            tail = np.log1p(np.exp(-abs(half["x"]))) + np.maximum(-half["x"], np.float16(0))
+            composite = (1 - half["y"]) * half["x"] + lw * tail
+        assert np.isnan(composite) and np.isfinite(exact(asked)).all()
+        held = question(AgreesWithReference(asked), asked)
+        assert verdict(held, array([np.nan], "float16")).verdict == "conforms"
+        assert verdict(held, array([np.nan], "float16"), grade="strict").verdict == "deviates"
+        assert verdict(held, array([np.inf], "float16")).verdict == (
+            "conforms" if exact(asked)[0] > 0 else "deviates"
+        )
+        inside = replace(asked, target=array([1.0], "float16"))
+        held = question(AgreesWithReference(inside), inside)
+        assert verdict(held, array([np.nan], "float16")).verdict == "deviates"
+
     def test_overflow_is_due(self) -> None:
         big = Call("s", array([60000.0] * 2, "float16"), array([0.0] * 2, "float16"),
                    options={"reduction": "sum"})  # fmt: skip

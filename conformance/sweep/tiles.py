@@ -51,6 +51,7 @@ def truth(quantity: str, target: int, x: Floats, high: Floats) -> Truth:
         tolerance=allowed,
         formula=np.maximum(wrong, 2 * allowed["stable"]),
         may_overflow=np.zeros(x.shape, dtype=np.bool_),
+        may_cancel=np.zeros(x.shape, dtype=np.bool_),
         scale=scale,
         rest=np.broadcast_to(rest, x.shape),
         flushed=FORM.smallest_normal * (np.where(subnormal, pending, 0.0) + 2),
