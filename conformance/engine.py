@@ -137,7 +137,8 @@ class _Run:
         if self.job.plan is not None and self.broken is None:
             yield from self._generated(self.job.plan)
         if self.job.whole and self.broken is None:
-            stale = [never_asked(k) for check, k in self.known.items() if check not in self.asked]
+            asked = {*self.asked, *(c for c, k in self.known.items() if k.witness.kind == "sweep")}
+            stale = [never_asked(k) for check, k in self.known.items() if check not in asked]
             if stale:
                 yield Answered(tuple(stale))
         self.session.close()  # a worker that died after the last question is noticed here

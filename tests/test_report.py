@@ -32,7 +32,7 @@ from bce_conformance.vocabulary import QUANTITIES, Array, Call
 
 Json = dict[str, Any]
 SCHEMA = json.loads((files("bce_conformance") / "report" / "schema.json").read_text())
-PUBLISHED = sorted((Path(__file__).parent.parent / "reports").glob("*.json"))
+PUBLISHED = sorted((Path(__file__).parent.parent / "reports").rglob("*.json"))
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import subprocess
 import sys
 import time
@@ -26,6 +27,7 @@ from ..report.write import atomically, json_text
 from ..series import Asked
 from ..session import BackendUnavailable, IsolatedSession
 from ..sweep.journal import Journal
+from ..sweep.markdown import page
 from ..sweep.plan import SWEPT, SweepPlan
 from ..sweep.report import Swept, checked, document, file_name, now
 from ..sweep.run import work
@@ -196,11 +198,21 @@ class _Sweep:
             return 3
         report = document(swept, session.backend, adapter, checks)
         atomically(path, json_text(report))
+        write_page(path.parent)
         if not interrupted:
             journal.path.unlink(missing_ok=True)
         show(self.console, report, path)
         failing = any(check.failing for check in checks.values())
         return 130 if interrupted else int(failing)
+
+
+def write_page(folder: Path) -> None:
+    """A page about all sweeps in a folder."""
+    reports = [json.loads(file.read_text(encoding="utf-8")) for file in
+               sorted(folder.glob("*-sweep-*.json"))]  # fmt: skip
+    whole = [report for report in reports if "units" not in report]
+    if whole:
+        atomically(folder / "sweeps.md", page(whole))
 
 
 def show(console: Console, report: Json, path: Path) -> None:
@@ -245,6 +257,7 @@ def _in_processes(target: Target, plan: SweepPlan, options: Namespace, console: 
         show(console, report, folder / name)
     for path in written:
         path.unlink()
+    write_page(folder)
     return max(statuses)
 
 

@@ -240,7 +240,7 @@ def element_json(
     cell: Cell, bits: int, got: int, ulps: float, backend: Backend, adapter: AdapterFile
 ) -> Json:
     """One logit, as rows of figures show their worst: bits, decimals, the value due, a paste."""
-    call = alone(cell, bits)
+    call = alone(cell, [bits])
     where = {"device": backend.device, "mode": backend.mode}
     inputs = {name: call.argument(name) for name in ("logits", "target", "weight", "pos_weight")}
     return {
@@ -270,10 +270,11 @@ def _one(dtype: str, bits: int) -> Array:
     return array(dtype, np.array([bits], dtype=WORDS[dtype]))
 
 
-def alone(cell: Cell, bits: int, copies: int = 1) -> Call:
-    """The cell's call on one logit."""
-    call = cell.call(array(cell.dtype, np.full(copies, bits, dtype=WORDS[cell.dtype])))
-    return replace(call, target=Array(cell.dtype, (copies,), call.target.data * copies))
+def alone(cell: Cell, bits: Sequence[int]) -> Call:
+    """The cell's call on a few logits."""
+    call = cell.call(array(cell.dtype, np.array(bits, dtype=WORDS[cell.dtype])))
+    target = Array(cell.dtype, (len(bits),), call.target.data * len(bits))
+    return replace(call, target=target)
 
 
 # ---- checks
@@ -352,7 +353,10 @@ def decisive_of(row: Row, grade: Grade) -> Decisive:
 
 
 def _question(row: Row, decisive: Decisive, copies: int = 1) -> Question:
-    call = alone(decisive.cell, decisive.bits, copies)
+    return _asking(row, alone(decisive.cell, [decisive.bits] * copies))
+
+
+def _asking(row: Row, call: Call) -> Question:
     return Question(
         f"{row.surface}/sweep/{row.name}[{row.dtype},none]",
         "sweep",
@@ -376,10 +380,46 @@ def _witnessed(
     )
     for copies in (1, COPIES):
         (made,) = ask(session, _question(row, decisive, copies), adapter, grade, known)
-        if not fails or made.verdict != "conforms":
+        if made.verdict == "known":
+            return _all_known(row, decisive, made, session, adapter, grade, known)
+        if not fails:
+            return _fixed(made, known)
+        if made.verdict != "conforms":
             return made
     told = f"{made.summary}, but wrong among other logits"
     return replace(made, verdict="deviates", summary=told)
+
+
+def _all_known(
+    row: Row,
+    decisive: Decisive,
+    made: Check,
+    session: Session,
+    adapter: AdapterFile,
+    grade: Grade,
+    known: Mapping[str, Known],
+) -> Check:
+    """A known deviation of the gravest logit excuses the row if it explains, of every run of
+    logits that deviate, the ends and the worst as well."""
+    for cell, found in row.cells.items():
+        spans = [span for figures in found.values() for key, span in figures.marks.items()
+                 if key[1:] == decisive.mark]  # fmt: skip
+        bits = sorted({b for span in spans for b in (span.first, span.last, span.worst)})
+        if not bits:
+            continue
+        question = _asking(row, alone(cell, bits))
+        (again,) = ask(session, question, adapter, grade, known)
+        if again.verdict != "known":
+            return replace(again, summary=f"not all as known: {again.summary}")
+    return made
+
+
+def _fixed(made: Check, known: Mapping[str, Known]) -> Check:
+    """A row that conforms although it is known to deviate: the entry is stale."""
+    if made.verdict != "conforms" or made.id not in known:
+        return made
+    summary = f"{known[made.id].summary}. It no longer is: remove the entry or close its range"
+    return replace(made, verdict="fixed", summary=summary)
 
 
 def _failed(row: Row, question: Question, backend: Backend, adapter: AdapterFile) -> Check:

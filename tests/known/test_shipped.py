@@ -31,7 +31,7 @@ def test_each_file_is_about_the_backend_that_it_is_named_after() -> None:
 
 def test_every_published_deviation_is_known_and_every_entry_names_a_published_check() -> None:
     ids = {entry.check for entry in entries()}
-    for file in REPORTS.glob("*.json"):
+    for file in REPORTS.rglob("*.json"):
         for check in json.loads(file.read_text(encoding="utf-8"))["checks"]:
             if check["verdict"] in ("deviates", "known", "crashed", "timed-out"):
                 assert check["id"] in ids, file.name
