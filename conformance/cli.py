@@ -19,7 +19,8 @@ from types import FrameType
 from . import __version__
 from .adapters import AdapterError
 from .casefile import CaseFileError
-from .commands import UsageError, backends, cases, merge, replay, run, sweep
+from .commands import UsageError, backends, cases, diff, merge, replay, run, sweep
+from .diff import DRIFT
 from .sweep import plan
 from .tolerance import GRADES
 
@@ -64,6 +65,7 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     _add_run(commands.add_parser("run", help="put every question to one or more backends"))
     _add_sweep(commands.add_parser("sweep", help="every logit of a dtype, one after the other"))
+    _add_diff(commands.add_parser("diff", help="what changed between two reports or folders"))
     _add_merge(commands.add_parser("merge", help="shards and backends into one folder"))
     _add_replay(commands.add_parser("replay", help="run the witness of a check again"))
     _add_cases(commands.add_parser("cases", help="validate and list case files"))
@@ -171,6 +173,16 @@ def _add_sweep(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--report-dir", type=Path, default=Path("bce-reports"), metavar="DIR",
                      help="where the reports go (default bce-reports)")  # fmt: skip
     sub.set_defaults(command=sweep.command)
+
+
+def _add_diff(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("old", type=Path, metavar="OLD", help="a report, or a folder of them")
+    sub.add_argument("new", type=Path, metavar="NEW", help="the same of a later release")
+    sub.add_argument("--drift", type=_positive, default=DRIFT, metavar="FACTOR",
+                     help="by which the largest error of a row may grow (default 2)")  # fmt: skip
+    sub.add_argument("--json", type=Path, metavar="FILE", help="write the changes as JSON too")
+    sub.add_argument("--markdown", type=Path, metavar="FILE", help="write them as Markdown too")
+    sub.set_defaults(command=diff.command)
 
 
 def _add_merge(sub: argparse.ArgumentParser) -> None:

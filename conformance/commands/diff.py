@@ -1,0 +1,101 @@
+"""`bce-conformance diff`: what changed between two reports, or two folders of them."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from ..diff import LABELS, Difference, difference
+from ..report import terminal
+from ..report.changes import page, release
+from ..report.write import atomically, json_text
+from . import UsageError
+from .merge import load_report
+
+Json = dict[str, Any]
+SCHEMA = "bce-conformance-diff/1"
+
+
+def command(options: Namespace) -> int:
+    """Exit status 0, or 1 for something new or drifted for the worse; raises UsageError."""
+    pairs, alone = _pairs(options.old, options.new)
+    differences = [difference(old, new, options.drift) for old, new in pairs]
+    console = terminal.console()
+    _show(console, differences, alone)
+    if options.json:
+        atomically(options.json, json_text(_document(differences, alone, options.drift)))
+    if options.markdown:
+        atomically(options.markdown, page(differences))
+    return int(any(each.failing for each in differences))
+
+
+def _pairs(old: Path, new: Path) -> tuple[list[tuple[Json, Json]], list[str]]:
+    """Reports to compare, and words for those that have no partner. Raises UsageError."""
+    if old.is_dir() != new.is_dir():
+        raise UsageError(f"diff: expected two reports or two folders, not {old} and {new}")
+    if not old.is_dir():
+        return [(load_report(old), load_report(new))], []
+    before, now = _folder(old), _folder(new)
+    pairs = [(before[key], now[key]) for key in before if key in now]
+    if not pairs:
+        raise UsageError(f"diff: expected a backend that is in {old} and in {new}")
+    lonely = [f"only in {folder}: {release(report)}"
+              for folder, mine, other in ((old, before, now), (new, now, before))
+              for key, report in mine.items() if key not in other]  # fmt: skip
+    return pairs, lonely
+
+
+def _folder(folder: Path) -> dict[tuple[str, ...], Json]:
+    """The reports of a folder by backend, whatever the release."""
+    found: dict[tuple[str, ...], Json] = {}
+    for path in sorted(folder.glob("*.json")):
+        report = load_report(path)
+        backend = report["backend"]
+        dtype = report["accuracy"][0]["dtype"] if report["suite"]["profile"] == "sweep" else ""
+        key = (backend["adapter"], backend["device"], backend["mode"], dtype)
+        if key in found:
+            other = found[key]["backend"]["framework_version"]
+            raise UsageError(f"{path}: a second report of {' '.join(key).strip()}, beside that of "
+                             f"{other}: name the two reports to compare")  # fmt: skip
+        found[key] = report
+    return found
+
+
+def _show(console: Console, differences: list[Difference], alone: list[str]) -> None:
+    table = Table("", *LABELS, "as before", box=None, header_style="")
+    for each in differences:
+        name = f"{release(each.old)} → {each.new['backend']['framework_version']}"
+        table.add_row(name, *(str(each.count(label)) for label in LABELS), str(each.unchanged))
+    console.print(table)
+    for each in differences:
+        for note in each.notes:
+            console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+    for words in alone:
+        console.print(f"note: {words}", markup=False, highlight=False, soft_wrap=True)
+    console.print()
+    for each in differences:
+        for change in each.changes:
+            console.print(change.line(), markup=False, highlight=False, soft_wrap=True)
+
+
+def _document(differences: list[Difference], alone: list[str], drift: float) -> Json:
+    return {
+        "schema": SCHEMA,
+        "drift": drift,
+        "notes": alone,
+        "differences": [
+            {
+                "old": each.old["backend"],
+                "new": each.new["backend"],
+                "counts": {label: each.count(label) for label in LABELS},
+                "unchanged": each.unchanged,
+                "notes": list(each.notes),
+                "changes": [change.json() for change in each.changes],
+            }
+            for each in differences
+        ],
+    }

@@ -1,0 +1,203 @@
+"""What changed between two reports of a backend: check by check, and row by row of its figures.
+
+  NEW      deviates, crashes or hangs now, and did not before (or less gravely)
+  FIXED    deviated before, and does not now
+  DRIFTED  the largest error of a row of figures moved by more than a factor
+  CHANGED  characterised, and something else than before: recorded, never a failure
+  GONE     checked before, not now
+
+A known deviation is a deviation here: that a file excuses it says nothing about the release.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Json = dict[str, Any]
+Label = Literal["NEW", "FIXED", "DRIFTED", "CHANGED", "GONE"]
+LABELS: tuple[Label, ...] = ("NEW", "FIXED", "DRIFTED", "CHANGED", "GONE")
+
+GRAVITY = {"known": 1, "deviates": 1, "timed-out": 2, "crashed": 2}
+"""How bad a verdict is; 0 for the others."""
+NOT_CHECKED = ("unsupported", "refused")
+DRIFT = 2.0
+"""By which factor the largest error has to move to count as drift, unless another is given."""
+LEAST = 0.5
+"""... and by how many ulps: below that, it is another worst input of the same rounding."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change. name: of a check, or of a row; before and now: what the two reports say.
+
+    worse: it is for the worse; a drift in the other direction is told and fails nothing.
+    """
+
+    label: Label
+    name: str
+    summary: str
+    before: Json | None
+    now: Json | None
+    worse: bool = False
+
+    def line(self) -> str:
+        return f"{self.label} {self.name}: {self.summary}"
+
+    def json(self) -> Json:
+        return {"label": self.label, "name": self.name, "summary": self.summary,
+                "worse": self.worse, "before": self.before, "now": self.now}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Difference:
+    """All changes between two reports, the gravest kind first, and what is to be borne in mind."""
+
+    old: Json
+    new: Json
+    changes: tuple[Change, ...]
+    unchanged: int
+    notes: tuple[str, ...]
+
+    def count(self, label: Label) -> int:
+        return sum(change.label == label for change in self.changes)
+
+    @property
+    def failing(self) -> bool:
+        return any(change.worse for change in self.changes)
+
+
+def difference(old: Json, new: Json, drift: float = DRIFT) -> Difference:
+    """What changed from one report to the other; drift: the factor beyond which errors count."""
+    before, now = _by_id(old), _by_id(new)
+    changes = [*_of_checks(before, now), *_of_rows(old, new, drift)]
+    changes.sort(key=lambda change: (LABELS.index(change.label), not change.worse))
+    touched = {change.name for change in changes}
+    unchanged = sum(name in before and name not in touched for name in now)
+    return Difference(old, new, tuple(changes), unchanged, tuple(_notes(old, new)))
+
+
+def _by_id(report: Json) -> dict[str, Json]:
+    return {check["id"]: check for check in report["checks"]}
+
+
+def _notes(old: Json, new: Json) -> Iterator[str]:
+    """What makes two reports hard to compare."""
+    for name in ("version", "profile", "seed", "shard"):
+        one, other = old["suite"][name], new["suite"][name]
+        if one != other:
+            yield f"another {name} of the suite: {one} before, {other} now"
+    for name in ("adapter", "device", "mode", "device_name", "platform"):
+        one, other = old["backend"][name], new["backend"][name]
+        if one != other:
+            yield f"another {name}: {one} before, {other} now"
+    for report, when in ((old, "the earlier"), (new, "the later")):
+        if report["interrupted"] or report["broken"]:
+            yield f"{when} run did not finish: what is missing shows as GONE, or not at all"
+
+
+# ---- checks
+
+
+def _of_checks(before: Mapping[str, Json], now: Mapping[str, Json]) -> Iterator[Change]:
+    for name in {**before, **now}:
+        old, new = before.get(name), now.get(name)
+        change = _of_check(name, old, new)
+        if change is not None:
+            yield change
+
+
+def _of_check(name: str, old: Json | None, new: Json | None) -> Change | None:
+    was, is_ = _gravity(old), _gravity(new)
+    if new is None:
+        assert old is not None
+        return Change("GONE", name, f"was: {_told(old)}", _kept(old), None)
+    if is_ > was or (is_ == was > 0 and _graver_axis(old, new)):
+        told = new["summary"] if old is None or not was else f"{new['summary']}; was: {_told(old)}"
+        told += "" if old is not None else " (not checked before)"
+        return Change("NEW", name, told, _kept(old), _kept(new), worse=True)
+    if old is None:
+        return None
+    if _checked(old) and not _checked(new):
+        return Change("GONE", name, f"{_told(new)}; was: {_told(old)}", _kept(old), _kept(new))
+    if was > is_:
+        label: Label = "FIXED"
+        return Change(label, name, f"was: {_told(old)}; now: {_told(new)}", _kept(old), _kept(new))
+    if "characterised" in (old["verdict"], new["verdict"]) and _behaviour(old) != _behaviour(new):
+        told = f"was: {_told(old)}; now: {_told(new)}"
+        return Change("CHANGED", name, told, _kept(old), _kept(new))
+    return None
+
+
+def _gravity(check: Json | None) -> int:
+    return 0 if check is None else GRAVITY.get(check["verdict"], 0)
+
+
+def _graver_axis(old: Json | None, new: Json) -> bool:
+    return old is not None and old["axis"] == "accuracy" and new["axis"] == "semantics"
+
+
+def _checked(check: Json) -> bool:
+    return check["verdict"] not in NOT_CHECKED
+
+
+def _told(check: Json) -> str:
+    return f"{check['verdict']}, {check['summary']}"
+
+
+def _kept(check: Json | None) -> Json | None:
+    """What of a check a reader of the difference needs."""
+    if check is None:
+        return None
+    names = ("verdict", "axis", "summary", "source")
+    return {**{name: check[name] for name in names},
+            "reproduce": check["witness"]["reproduce"]}  # fmt: skip
+
+
+def _behaviour(check: Json) -> str:
+    """What a backend did, less what differs from call to call."""
+    got = check["witness"]["got"]
+    if "raised" in got:
+        return f"{check['verdict']} {got['raised']['type']}"
+    if "returned" in got:
+        result = got["returned"]
+        return json.dumps([check["verdict"], result["dtype"], result["shape"], result["bits"]])
+    return f"{check['verdict']} {sorted(got)}"
+
+
+# ---- figures
+
+
+def _of_rows(old: Json, new: Json, drift: float) -> Iterator[Change]:
+    before = {_row_name(row): row for row in old["accuracy"]}
+    for row in new["accuracy"]:
+        name = _row_name(row)
+        if name in before:
+            change = _of_row(name, before[name], row, drift)
+            if change is not None:
+                yield change
+
+
+def _row_name(row: Json) -> str:
+    part = f",{row['sweep']['name']}" if "sweep" in row else ""
+    return f"{row['surface']} {row['quantity']}[{row['dtype']},{row['reduction']}{part}]"
+
+
+def _of_row(name: str, old: Json, new: Json, drift: float) -> Change | None:
+    was, is_ = old["max_ulp"], new["max_ulp"]
+    least, most = sorted((was, is_))
+    if most - least < LEAST or most <= drift * least:
+        return None
+    summary = f"at most {was:g} ulp before{_worst(old)}, {is_:g} ulp now{_worst(new)}"
+    return Change("DRIFTED", name, summary, {"max_ulp": was, "at": old["at"]},
+                  {"max_ulp": is_, "at": new["at"]}, worse=is_ > was)  # fmt: skip
+
+
+def _worst(row: Json) -> str:
+    at = row["at"]
+    if not at or not at["inputs"]:
+        return ""
+    shown = ", ".join(f"{name} {n['value']} ({n['bits']})" for name, n in at["inputs"].items())
+    return f" ({shown}: {at['got']['value']} where {at['due']} is due)"
