@@ -167,7 +167,7 @@ class _Sweep:
         }
 
     def _work(self, session: IsolatedSession, swept: Swept, journal: Journal) -> None:
-        left = [unit for unit in swept.units if unit.index not in journal.done]
+        before = frozenset(journal.done)
         columns = (TextColumn("{task.description}"), BarColumn(),
                    TextColumn("{task.percentage:.0f} %"), TimeRemainingColumn())  # fmt: skip
         with Progress(*columns, console=self.console, transient=True,
@@ -175,8 +175,9 @@ class _Sweep:
             label = f"{self.target.adapter.name} {self.plan.dtype}"
             task = progress.add_task(label, total=len(swept.units), completed=len(journal.done))
             timed = self.options.timed
-            with closing(work(session, self.plan, left, self.options.tile, timed)) as units:
-                for done in units:
+            tile = self.options.tile
+            with closing(work(session, self.plan, swept.units, before, tile, timed)) as found:
+                for done in found:
                     journal.add(done)
                     progress.advance(task)
 

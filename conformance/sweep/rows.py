@@ -142,7 +142,7 @@ def _times(row: Row) -> Json:
 
     Where only some blocks were timed alone, framework and ratio are of these.
     """
-    timed = [done for _, done in row.done if done.alone is not None and done.alone > 0]
+    timed = [done for _, done in row.done if done.alone is not None]
     alone = sum(done.alone or 0.0 for done in timed)
     seconds = sum(done.seconds for done in timed)
     whole = len(timed) == len(row.done)
@@ -155,7 +155,7 @@ def _times(row: Row) -> Json:
 
 def _swept(row: Row, plan: SweepPlan, by_cell: Mapping[Cell, Figures]) -> Json:
     found = [cliff for cell in row.cells for cliff in cliffs(cell, row.cells[cell])]
-    timed = [done for _, done in row.done if done.alone is not None and done.alone > 0]
+    timed = [done for _, done in row.done if done.alone is not None]
     return {
         "name": row.name,
         "logits": "every" if plan.exhaustive else "sampled",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Container, Generator, Iterator, Sequence
 from dataclasses import asdict
 from itertools import groupby
 from typing import Any
@@ -27,32 +27,38 @@ until nothing is under way, which would otherwise count in the sweep's time."""
 
 
 def work(
-    session: IsolatedSession, plan: SweepPlan, units: Sequence[Unit], length: int, every: int
+    session: IsolatedSession,
+    plan: SweepPlan,
+    units: Sequence[Unit],
+    done: Container[int],
+    length: int,
+    every: int,
 ) -> Generator[Done, None, None]:
-    """The units one after the other, done.
+    """The units one after the other, done, but for those whose index is among the done.
 
     length: of a tile; every: of every so many lots of TOGETHER units the framework is also timed
     alone; 0: of none.
     Raises BackendUnavailable.
     """
     if plan.dtype == "float32":
-        yield from _tiled(session, units, length, every)
+        yield from _tiled(session, units, done, length, every)
     else:
         for unit in units:
-            yield _called(session, plan, unit)
+            if unit.index not in done:
+                yield _called(session, plan, unit)
 
 
 # ---- float32: tiles through shared memory
 
 
 def _tiled(
-    session: IsolatedSession, units: Sequence[Unit], length: int, every: int
+    session: IsolatedSession, units: Sequence[Unit], done: Container[int], length: int, every: int
 ) -> Generator[Done, None, None]:
     from .tiles import TileJudge  # compiled with numba, which the other dtypes do without
 
     judges: dict[tuple[str, float], TileJudge] = {}
-    asked = list(_asked(units, length, every))
-    by_tiles = dict(zip(asked, units, strict=True))
+    asked = list(_asked(units, done, length, every))
+    by_tiles = dict(zip(asked, (u for u in units if u.index not in done), strict=True))
     before = time.perf_counter()
     for event in session.tiles(asked):
         unit = by_tiles[event.asked]
@@ -70,18 +76,20 @@ def _tiled(
         before = now
 
 
-def _asked(units: Sequence[Unit], length: int, every: int) -> Iterator[Tiles]:
-    """The tiles of each unit; the first of TOGETHER neighbours has the framework timed for all."""
+def _asked(units: Sequence[Unit], done: Container[int], length: int, every: int) -> Iterator[Tiles]:
+    """The tiles of each unit left; the first of TOGETHER neighbours has the framework timed for
+    all, unless one of them is done: then the time of all is known."""
 
     def lot(unit: Unit) -> tuple[Cell, int]:
         return unit.cell, unit.blocks[0].index // TOGETHER
 
     for (cell, _), together in groupby(units, lot):
-        blocks = [unit.blocks[0] for unit in together]
-        timed = _is_timed(blocks[0], every)
-        alone = tuple((block.first, block.count) for block in blocks) if timed else ()
+        every_one = list(together)
+        left = [unit.blocks[0] for unit in every_one if unit.index not in done]
+        timed = len(left) == len(every_one) and _is_timed(left[0], every)
+        alone = tuple((block.first, block.count) for block in left) if timed else ()
         logits = Array(cell.dtype, (length,), bytes(np.dtype("<f4").itemsize), "cycled")
-        for block in blocks:
+        for block in left:
             yield Tiles(cell.call(logits), block.first, block.count, alone)
             alone = ()
 
