@@ -124,7 +124,9 @@ class _Run:
 
     def __init__(self, session: Session, job: Job) -> None:
         self.session, self.job = session, job
-        self.known = {k.check: k for k in job.known if k.applies(session.backend)}
+        applying = [k for k in job.known if k.applies(session.backend)]
+        # Those of sweeps are asked by `sweep` alone.
+        self.known = {k.check: k for k in applying if k.witness.kind != "sweep"}
         self.seen = 0
         self.previous = "the start"
         self.broken: str | None = None
@@ -137,8 +139,7 @@ class _Run:
         if self.job.plan is not None and self.broken is None:
             yield from self._generated(self.job.plan)
         if self.job.whole and self.broken is None:
-            asked = {*self.asked, *(c for c, k in self.known.items() if k.witness.kind == "sweep")}
-            stale = [never_asked(k) for check, k in self.known.items() if check not in asked]
+            stale = [never_asked(k) for check, k in self.known.items() if check not in self.asked]
             if stale:
                 yield Answered(tuple(stale))
         self.session.close()  # a worker that died after the last question is noticed here

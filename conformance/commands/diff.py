@@ -12,9 +12,10 @@ from rich.table import Table
 from ..diff import LABELS, Difference, difference
 from ..report import terminal
 from ..report.changes import page, release
+from ..report.document import swept_dtype
 from ..report.write import atomically, json_text
 from . import UsageError
-from .merge import load_report
+from .replay import read
 
 Json = dict[str, Any]
 SCHEMA = "bce-conformance-diff/1"
@@ -38,7 +39,7 @@ def _pairs(old: Path, new: Path) -> tuple[list[tuple[Json, Json]], list[str]]:
     if old.is_dir() != new.is_dir():
         raise UsageError(f"diff: expected two reports or two folders, not {old} and {new}")
     if not old.is_dir():
-        return [(load_report(old), load_report(new))], []
+        return [(read(old), read(new))], []
     before, now = _folder(old), _folder(new)
     pairs = [(before[key], now[key]) for key in before if key in now]
     if not pairs:
@@ -53,10 +54,9 @@ def _folder(folder: Path) -> dict[tuple[str, ...], Json]:
     """The reports of a folder by backend, whatever the release."""
     found: dict[tuple[str, ...], Json] = {}
     for path in sorted(folder.glob("*.json")):
-        report = load_report(path)
+        report = read(path)
         backend = report["backend"]
-        dtype = report["accuracy"][0]["dtype"] if report["suite"]["profile"] == "sweep" else ""
-        key = (backend["adapter"], backend["device"], backend["mode"], dtype)
+        key = (backend["adapter"], backend["device"], backend["mode"], swept_dtype(report))
         if key in found:
             other = found[key]["backend"]["framework_version"]
             raise UsageError(f"{path}: a second report of {' '.join(key).strip()}, beside that of "

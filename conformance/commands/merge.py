@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from ..adapters import AdapterFile, available
-from ..check import VERDICTS
+from ..check import FAILING, VERDICTS
 from ..report import terminal
-from ..report.document import SCHEMA, backend_from_json, file_name
+from ..report.document import backend_from_json, file_name, swept_dtype
 from ..report.markdown import summary
 from ..report.write import atomically, json_text
 from ..sweep import report as sweep_report
 from . import UsageError
+from .replay import read
 
 Json = dict[str, Any]
 
@@ -36,24 +37,11 @@ def command(options: Namespace) -> int:
     console = terminal.console()
     for name in results:
         console.print(f"{options.output / name}", markup=False, highlight=False, soft_wrap=True)
-    return int(any(v in r["summary"] for r in results.values()
-                   for v in ("deviates", "crashed", "timed-out", "fixed")))  # fmt: skip
+    return int(any(not FAILING.isdisjoint(report["summary"]) for report in results.values()))
 
 
 def _files(given: Path) -> list[Path]:
     return sorted(given.glob("*.json")) if given.is_dir() else [given]
-
-
-def load_report(path: Path) -> Json:
-    """A report. Raises UsageError where the file is none."""
-    try:
-        report = json.loads(path.read_text(encoding="utf-8"))
-        if report["schema"] != SCHEMA:
-            raise ValueError
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        why = getattr(error, "strerror", None) or f"expected a report of schema {SCHEMA}"
-        raise UsageError(f"{path}: {why}") from None
-    return dict(report)
 
 
 Group = list[tuple[Path, Json]]
@@ -63,12 +51,13 @@ def by_sweep(paths: Sequence[Path]) -> list[Group]:
     """The reports that are parts of one whole, together. Raises UsageError."""
     groups: dict[str, Group] = {}
     for path in paths:
-        report = load_report(path)
+        report = read(path)
         suite = {k: v for k, v in report["suite"].items() if k != "shard"}
         shards = (report["suite"]["shard"] or "1/1").split("/")[1]
         plan = {k: v for k, v in report.get("units", {}).get("plan", {}).items() if k != "shard"}
-        dtype = report["accuracy"][0]["dtype"] if suite["profile"] == "sweep" else ""
-        key = json.dumps([report["backend"], suite, shards, plan, dtype], sort_keys=True)
+        key = json.dumps(
+            [report["backend"], suite, shards, plan, swept_dtype(report)], sort_keys=True
+        )
         groups.setdefault(key, []).append((path, report))
     return list(groups.values())
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 import time
 from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +22,22 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from .. import __version__
 from ..adapters import available
 from ..generate.probe import as_asked
-from ..known import load_known, shipped_known
+from ..known import Known, load_known, shipped_known
 from ..report import terminal
 from ..report.document import backend_json
 from ..report.write import atomically, json_text
 from ..series import Asked
 from ..session import BackendUnavailable, IsolatedSession
 from ..sweep.journal import Journal
+from ..sweep.line import array, blocks
 from ..sweep.markdown import page
 from ..sweep.plan import SWEPT, SweepPlan
-from ..sweep.report import Swept, checked, document, file_name, now
+from ..sweep.report import Swept, checked, document, file_name
 from ..sweep.run import work
 from . import UsageError
 from .merge import by_sweep, merged
 from .run import require_writable
-from .select import Target, parse_shard, targets
+from .select import Target, parse_shard, require_known, targets
 
 ONE_THREAD = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 """A sweep is split over processes, not over a framework's threads."""
@@ -50,6 +53,8 @@ def command(options: Namespace) -> int:
     chosen = targets(options.backend, options.python, adapters)
     shard = parse_shard(options.shard)
     _require(options, chosen)
+    # Before anything is swept: a mistake in it must not show after hours.
+    known = load_known([options.known or shipped_known()], adapters)
     require_writable(options.report_dir)
     console = terminal.console()
     statuses = []
@@ -59,15 +64,12 @@ def command(options: Namespace) -> int:
             if options.jobs > 1:
                 statuses.append(_in_processes(target, plan, options, console))
             else:
-                statuses.append(_Sweep(target, plan, options, console).run())
+                statuses.append(_Sweep(target, plan, options, known, console).run())
     return next((s for s in (130, 3, 1) if s in statuses), 0)
 
 
 def _require(options: Namespace, chosen: Sequence[Target]) -> None:
-    surfaces = [surface for target in chosen for surface in target.adapter.surfaces]
-    for surface in options.surface:
-        if surface not in surfaces:
-            raise UsageError(f"--surface: expected one of {', '.join(surfaces)}, not {surface!r}")
+    require_known(options.surface, (), chosen, None)
     for dtype in options.dtype:
         if dtype not in SWEPT:
             raise UsageError(f"--dtype: expected one of {', '.join(SWEPT)}, not {dtype!r}")
@@ -86,8 +88,8 @@ class _Sweep:
     target: Target
     plan: SweepPlan
     options: Namespace
+    known: Sequence[Known]
     console: Console
-    lost: list[str] = field(default_factory=list)
 
     def run(self) -> int:
         name = f"{self.target.adapter.name} {self.plan.dtype}"
@@ -118,8 +120,6 @@ class _Sweep:
 
     def _takes(self, session: IsolatedSession, asked: Asked) -> bool:
         """Whether the surface has the dtype at all: a refusal is no deviation."""
-        from ..sweep.line import array, blocks
-
         cell = next(iter(self.plan.cells([asked])))
         two = array(self.plan.dtype, blocks(self.plan.dtype)[1].bits(0, 2))
         return cell.quantity in session.run(cell.call(two)).values
@@ -131,7 +131,7 @@ class _Sweep:
         if journal.started_anew:
             told = f"{journal.path.name} was of another sweep: begun anew"
             self.console.print(told, markup=False)
-        swept = Swept(plan, asked, journal.done, self.options.grade, now(), 0.0)
+        swept = Swept(plan, asked, journal.done, self.options.grade, datetime.now(UTC), 0.0)
         start, interrupted, broken = time.monotonic(), False, None
         try:
             self._work(session, swept, journal)
@@ -190,8 +190,7 @@ class _Sweep:
         interrupted: bool,
     ) -> int:
         adapter = self.target.adapter
-        known = load_known([self.options.known or shipped_known()], available(self.options.adapter))
-        about = {k.check: k for k in known if k.applies(session.backend)}
+        about = {k.check: k for k in self.known if k.applies(session.backend)}
         try:
             checks = checked(swept, session, adapter, about)
         except BackendUnavailable as error:
@@ -235,41 +234,49 @@ def show(console: Console, report: Json, path: Path) -> None:
 
 
 def _in_processes(target: Target, plan: SweepPlan, options: Namespace, console: Console) -> int:
-    """The sweep as `jobs` shards of it, each in a process of its own, and their reports joined."""
+    """The sweep as `jobs` shards of it, each in a process of its own, and their reports joined.
+
+    Of a sweep that is a shard itself they are left as they are: `merge` is given all of them.
+    """
     index, count = plan.shard
     shards = [f"{index + count * job}/{count * options.jobs}" for job in range(options.jobs)]
-    folder = options.report_dir
-    before = set(folder.glob("*.json"))
-    processes = [subprocess.Popen(_command(target, plan, options, shard)) for shard in shards]
+    name = f"{target.adapter.name}-{plan.dtype}-jobs"
+    folder = options.report_dir if count > 1 else options.report_dir / name
+    commands = [_command(target, plan, options, shard, folder) for shard in shards]
+    processes = [subprocess.Popen(words) for words in commands]
     try:
         statuses = [process.wait() for process in processes]
     except KeyboardInterrupt:
         statuses = [process.wait() for process in processes]
         return 130
-    if any(status not in (0, 1) for status in statuses):
-        return max(status for status in statuses if status not in (0, 1))
-    # A shard of a shard is no whole: then the pieces are what `merge` is given.
-    if count > 1:
-        return max(statuses)
-    written = sorted(set(folder.glob(f"*-sweep-{plan.dtype}-*of{options.jobs}.json")) - before)
-    written = written or sorted(folder.glob(f"*-sweep-{plan.dtype}-*of{options.jobs}.json"))
-    for name, report in merged(by_sweep(written), available(options.adapter)).items():
-        atomically(folder / name, json_text(report))
-        show(console, report, folder / name)
-    for path in written:
-        path.unlink()
-    write_page(folder)
+    if max(statuses) > 1 or min(statuses) < 0:
+        return max(statuses) if max(statuses) > 1 else 1
+    if count == 1:
+        _join(folder, options, console)
     return max(statuses)
 
 
-def _command(target: Target, plan: SweepPlan, options: Namespace, shard: str) -> list[str]:
+def _join(folder: Path, options: Namespace, console: Console) -> None:
+    """The reports of a folder as one beside it; the folder goes."""
+    written = sorted(folder.glob("*.json"))
+    for name, report in merged(by_sweep(written), available(options.adapter)).items():
+        path = options.report_dir / name
+        atomically(path, json_text(report))
+        show(console, report, path)
+    shutil.rmtree(folder)
+    write_page(options.report_dir)
+
+
+def _command(
+    target: Target, plan: SweepPlan, options: Namespace, shard: str, folder: Path
+) -> list[str]:
     words = [sys.executable, "-m", __package__.rsplit(".", 1)[0], "sweep",
              "--backend", f"{target.adapter.name}={target.python}", "--dtype", plan.dtype,
              "--quantity", plan.quantity, "--shard", shard, "--seed", str(plan.seed),
              "--samples", str(plan.samples), "--tile", str(options.tile),
              "--timed", str(options.timed), "--device", options.device, "--mode", options.mode,
              "--timeout", str(options.timeout), "--grade", options.grade,
-             "--report-dir", str(options.report_dir)]  # fmt: skip
+             "--report-dir", str(folder)]  # fmt: skip
     for surface in options.surface:
         words += ["--surface", surface]
     words += ["--threads"] if options.threads else []

@@ -144,6 +144,12 @@ def file_name(report: Json, taken: Sequence[str] = ()) -> str:
     return name
 
 
+def swept_dtype(report: Json) -> str:
+    """The dtype that the report of a sweep is about; nothing for that of a run."""
+    rows = report["accuracy"] if report["suite"]["profile"] == "sweep" else []
+    return str(rows[0]["dtype"]) if rows else ""
+
+
 def file_stem(backend: Json) -> str:
     """ADAPTER-VERSION-DEVICE-MODE."""
     parts = (backend[key] for key in ("adapter", "framework_version", "device", "mode"))

@@ -203,7 +203,6 @@ class IsolatedSession:
     def _tiled(
         self, worker: _Worker, asked: Tiles, serial: int, ring: Ring
     ) -> Generator[Tile | TilesOver, None, None]:
-        failure: Failure | None = None
         for start in range(0, asked.count, asked.length):
             filled = self._next_tile(worker, ring)
             if isinstance(filled, Crashed | TimedOut):

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,6 @@ from ..measure import Mask, Truth, errors
 from ..tolerance import Floats
 from ..vocabulary import Array
 from .figures import EDGES, MARKS, Figures, Span
-from .line import Block
 
 CLOSE = 2.0**-20
 """Ulps from half an ulp within which it takes a rounding to tell whether a result is nearest."""
@@ -153,10 +152,9 @@ def judged(bits: NDArray[Any], result: Array, due: Truth) -> Judged:
                   as_due | excused, nearest, marks)  # fmt: skip
 
 
-def by_block(found: Judged, blocks: tuple[Block, ...]) -> Iterator[tuple[Block, Figures]]:
-    """The figures of each block, where `found` is of these blocks, one after the other."""
-    starts = np.cumsum([0, *(block.count for block in blocks)])[:-1]
-    yield from zip(blocks, found.figures(starts.tolist()), strict=True)
+def by_block(found: Judged, sizes: Sequence[int]) -> list[Figures]:
+    """The figures of blocks of so many elements each, which `found` is of, one after the other."""
+    return found.figures(np.cumsum([0, *sizes])[:-1].tolist())
 
 
 def _over(amount: Floats, size: Floats) -> Floats:

@@ -72,10 +72,8 @@ class Journal:
         self._file.write(json.dumps(done.json()) + "\n")
         self._file.flush()
 
-    def close(self, *, remove: bool = False) -> None:
+    def close(self) -> None:
         self._file.close()
-        if remove:
-            self.path.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> list[Json]:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..dtypes import FLOATS, FloatFormat, to_float64
+from ..dtypes import CARRIERS, FLOATS, FloatFormat, to_float64
 from ..vocabulary import Array
 
 Kind = Literal["numbers", "infinity", "nan"]
@@ -75,7 +75,7 @@ def _blocks(dtype: str, form: FloatFormat) -> Iterator[Block]:
 
 def number(dtype: str, bits: int) -> float:
     """The number with these bits."""
-    return float(to_float64(dtype, _carried(dtype, np.array(bits, dtype=WORDS[dtype]))))
+    return float(values(dtype, np.array(bits, dtype=WORDS[dtype])))
 
 
 def array(dtype: str, bits: NDArray[Any]) -> Array:
@@ -85,8 +85,4 @@ def array(dtype: str, bits: NDArray[Any]) -> Array:
 
 def values(dtype: str, bits: NDArray[Any]) -> NDArray[np.float64]:
     """The numbers with these bits, exactly."""
-    return to_float64(dtype, _carried(dtype, bits))
-
-
-def _carried(dtype: str, bits: NDArray[Any]) -> NDArray[Any]:
-    return bits if dtype == "bfloat16" else bits.view(f"<f{bits.dtype.itemsize}")
+    return to_float64(dtype, bits.view(CARRIERS[dtype]))

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..dtypes import FLOATS, from_float64, to_float64
+from ..dtypes import FLOATS
 from ..series import Asked
 from ..vocabulary import FORWARD, Array, Call
-from .line import WORDS, Block, array, blocks
+from .line import WORDS, Block, blocks
 
 QUANTITIES = {"forward": (FORWARD,), "gradient": ("grad.logits",), "all": (FORWARD, "grad.logits")}
 HARD = (0.0, 1.0)
@@ -22,7 +22,6 @@ SOFT = (0.5, 0.25, 0.75, 0.1, 0.9, 0.3, 0.7, 1 / 3, 2 / 3, 0.05, 0.95, 0.01, 0.9
 POS_WEIGHTS = (3.0, 0.1)
 SAMPLES = 64
 """Logits of each block of float64, where all of them would be too many."""
-EXHAUSTIVE_CALL = 1 << 16
 SWEPT = ("float16", "bfloat16", "float32", "float64")
 
 
@@ -142,9 +141,4 @@ def targets(dtype: str) -> tuple[float, ...]:
 
 
 def rounded(dtype: str, values: Sequence[float]) -> tuple[float, ...]:
-    narrow = to_float64(dtype, from_float64(dtype, np.array(values)))
-    return tuple(float(value) for value in narrow)
-
-
-def logits(dtype: str, bits: NDArray[Any]) -> Array:
-    return array(dtype, bits)
+    return tuple(Array.rounded(dtype, np.array(values)).values.tolist())

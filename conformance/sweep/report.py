@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from .. import __version__
@@ -38,7 +39,7 @@ class Swept:
     lost: tuple[str, ...] = ()
     broken: str | None = None
 
-    @property
+    @cached_property
     def units(self) -> list[Unit]:
         return self.plan.units(self.asked)
 
@@ -46,7 +47,7 @@ class Swept:
     def complete(self) -> bool:
         return all(unit.index in self.done for unit in self.units)
 
-    @property
+    @cached_property
     def rows(self) -> list[Row]:
         return rows_of(self.units, self.done)
 
@@ -147,7 +148,3 @@ def check_from_json(kept: Json) -> Check:
 def plan_of(report: Json) -> SweepPlan:
     """What the whole asks, of which the report is a shard."""
     return SweepPlan(**{**report["units"]["plan"], "shard": (1, 1)})
-
-
-def now() -> datetime:
-    return datetime.now(UTC)

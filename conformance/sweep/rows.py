@@ -4,22 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from .. import tolerance
-from ..accuracy import PERCENTILES, USUAL_ATOL, USUAL_RTOL, hair_above, pasteable, up
+from ..accuracy import (
+    PERCENTILES,
+    USUAL_ATOL,
+    USUAL_RTOL,
+    Worst,
+    hair_above,
+    pasteable,
+    up,
+    worst_json,
+)
 from ..adapters import AdapterFile
 from ..check import Check
 from ..engine import ask
 from ..judge import Finding
 from ..known import Known
-from ..literal import literal
+from ..measure import truth
 from ..question import AgreesWithReference, Expectation, Question, Source
 from ..session import Session
 from ..tolerance import Grade
-from ..vocabulary import FORWARD, Array, Backend, Call, Unsupported
+from ..vocabulary import ARGUMENTS, FORWARD, Array, Backend, Call, Unsupported
 from ..witness import check_of
 from .cliffs import Cliff, cliffs, hexadecimal
 from .figures import EDGES, Figures, total
@@ -48,31 +58,38 @@ class Row:
         return next(iter(self.cells)).dtype
 
     @property
+    def question_id(self) -> str:
+        return f"{self.surface}/sweep/{self.name}[{self.dtype},none]"
+
+    @property
     def check_id(self) -> str:
-        return f"{self.surface}/sweep/{self.name}[{self.dtype},none]" + (
-            "" if self.quantity == FORWARD else f":{self.quantity}"
-        )
+        return self.question_id + ("" if self.quantity == FORWARD else f":{self.quantity}")
 
     @property
     def failures(self) -> list[tuple[Unit, Done]]:
         return [(unit, done) for unit, done in self.done if done.failure is not None]
 
-    def numbers(self, cell: Cell) -> Figures:
-        """The figures of a cell over all finite logits."""
-        finite = {b.index for b in blocks(cell.dtype) if b.kind == "numbers"}
-        return total(f for index, f in self.cells[cell].items() if index in finite)
+    @cached_property
+    def numbers(self) -> dict[Cell, Figures]:
+        """The figures of each cell over all finite logits."""
+        return {cell: self._of(cell, ("numbers",)) for cell in self.cells}
 
-    def judged(self, cell: Cell) -> Figures:
+    @cached_property
+    def judged(self) -> dict[Cell, Figures]:
         """... and over the NaNs; what becomes of infinite logits is recorded only."""
-        infinite = {b.index for b in blocks(cell.dtype) if b.kind == "infinity"}
-        return total(f for index, f in self.cells[cell].items() if index not in infinite)
+        return {cell: of + self._of(cell, ("nan",)) for cell, of in self.numbers.items()}
 
     def of_kind(self, kind: str) -> Figures:
         """The figures of the infinities, or of the NaNs, over all cells."""
-        those = {b.index for b in blocks(self.dtype) if b.kind == kind}
-        return total(
-            f for found in self.cells.values() for index, f in found.items() if index in those
-        )
+        return total(self._of(cell, (kind,)) for cell in self.cells)
+
+    def _of(self, cell: Cell, kinds: Sequence[str]) -> Figures:
+        those = {block.index for block in blocks(cell.dtype) if block.kind in kinds}
+        return total(figures for index, figures in self.cells[cell].items() if index in those)
+
+    @cached_property
+    def cliffs(self) -> list[Cliff]:
+        return [cliff for cell, found in self.cells.items() for cliff in cliffs(cell, found)]
 
 
 def rows_of(units: Sequence[Unit], done: Mapping[int, Done]) -> list[Row]:
@@ -94,7 +111,7 @@ def rows_of(units: Sequence[Unit], done: Mapping[int, Done]) -> list[Row]:
 
 def row_json(row: Row, plan: SweepPlan, backend: Backend, adapter: AdapterFile) -> Json:
     """An entry of a report's `accuracy`; figures are rounded up, so that they still hold."""
-    by_cell = {cell: row.numbers(cell) for cell in row.cells}
+    by_cell = row.numbers
     figures = total(by_cell.values())
     worst = max(by_cell, key=lambda cell: by_cell[cell].max_ulp)
     largest = {name: figures.extremes.get(name, 0.0) for name in ("abs", "rel")}
@@ -154,7 +171,6 @@ def _times(row: Row) -> Json:
 
 
 def _swept(row: Row, plan: SweepPlan, by_cell: Mapping[Cell, Figures]) -> Json:
-    found = [cliff for cell in row.cells for cliff in cliffs(cell, row.cells[cell])]
     timed = [done for _, done in row.done if done.alone is not None]
     return {
         "name": row.name,
@@ -164,7 +180,7 @@ def _swept(row: Row, plan: SweepPlan, by_cell: Mapping[Cell, Figures]) -> Json:
         "cells": [_cell(cell, figures) for cell, figures in by_cell.items()],
         "infinite_logits": _special(row.of_kind("infinity")),
         "nan_logits": _special(row.of_kind("nan")),
-        "cliffs": [cliff.json() for cliff in found],
+        "cliffs": [cliff.json() for cliff in row.cliffs],
         "blocks": list(_blocks(row)),
         "failures": [_failure(unit, done) for unit, done in row.failures],
         "framework_seconds_within": round(sum(d.framework for _, d in row.done), 3),
@@ -239,35 +255,14 @@ def _beyond_strict(
 def element_json(
     cell: Cell, bits: int, got: int, ulps: float, backend: Backend, adapter: AdapterFile
 ) -> Json:
-    """One logit, as rows of figures show their worst: bits, decimals, the value due, a paste."""
+    """One logit, as rows of figures show their worst."""
     call = alone(cell, [bits])
-    where = {"device": backend.device, "mode": backend.mode}
-    inputs = {name: call.argument(name) for name in ("logits", "target", "weight", "pos_weight")}
-    return {
-        "inputs": {name: _number(a) for name, a in inputs.items() if a is not None},
-        "shape": [1],
-        "index": [0],
-        "got": _number(_one(cell.dtype, got)),
-        "due": f"{_due(call, cell.quantity):.17g}",
-        "ulps": up(ulps, 4),
-        "reproduce": adapter.reproduction({**call.wire(), **where}, literal).strip(),
-    }
-
-
-def _due(call: Call, quantity: str) -> float:
-    from ..measure import truth
-
-    return float(truth(call, quantity, call.logits.dtype).high.reshape(-1)[0])
-
-
-def _number(a: Array) -> Json:
-    word = a.bits.reshape(-1)[:1].view(WORDS[a.dtype])
-    return {"bits": hexadecimal(a.dtype, int(word[0])),
-            "value": repr(float(a.values.reshape(-1)[0]))}  # fmt: skip
-
-
-def _one(dtype: str, bits: int) -> Array:
-    return array(dtype, np.array([bits], dtype=WORDS[dtype]))
+    named = {name: call.argument(name) for name in ARGUMENTS}
+    due = float(truth(call, cell.quantity, cell.dtype).high[0])
+    inputs = {name: a for name, a in named.items() if a is not None}
+    result = array(cell.dtype, np.array([got], dtype=WORDS[cell.dtype]))
+    worst = Worst(ulps, (), inputs, call, (1,), (0,), result, due, ulps)
+    return worst_json(worst, backend, adapter)
 
 
 def alone(cell: Cell, bits: Sequence[int]) -> Call:
@@ -315,13 +310,12 @@ def check(
 
 def concluded(row: Row, plan: SweepPlan, made: Check) -> Check:
     """The check with the figures of the whole row, and its cliffs, in its summary."""
-    figures = [row.numbers(cell) for cell in row.cells]
     examples = sum(f.all for found in row.cells.values() for f in found.values())
     if row.failures:
         return replace(made, examples=examples)
-    found = [cliff for cell in row.cells for cliff in cliffs(cell, row.cells[cell])]
-    told = (_counted(row, plan), made.summary, *(_sentence(row, cliff) for cliff in _told(found)))
-    strict = not any(f.count("strict") for f in figures)
+    said = (_sentence(row, cliff) for cliff in _told(row.cliffs))
+    told = (_counted(row, plan), made.summary, *said)
+    strict = not any(figures.count("strict") for figures in row.numbers.values())
     return replace(made, summary="; ".join(told), strict=strict, examples=examples)
 
 
@@ -343,8 +337,7 @@ def _sentence(row: Row, cliff: Cliff) -> str:
 def decisive_of(row: Row, grade: Grade) -> Decisive:
     """The gravest logit of a row: by its mark, then by its error."""
     found = []
-    for cell in row.cells:
-        figures = row.judged(cell)
+    for cell, figures in row.judged.items():
         found.append(Decisive(cell, figures.at or 0, None, figures.max_ulp))
         for key, span in figures.marks.items():
             if key[1:] in MARKS:
@@ -358,7 +351,7 @@ def _question(row: Row, decisive: Decisive, copies: int = 1) -> Question:
 
 def _asking(row: Row, call: Call) -> Question:
     return Question(
-        f"{row.surface}/sweep/{row.name}[{row.dtype},none]",
+        row.question_id,
         "sweep",
         call,
         Expectation(AgreesWithReference(call)),
@@ -439,7 +432,7 @@ def _failed(row: Row, question: Question, backend: Backend, adapter: AdapterFile
 
 
 def _counted(row: Row, plan: SweepPlan) -> str:
-    figures = total(row.numbers(cell) for cell in row.cells)
+    figures = total(row.numbers.values())
     every = "every finite logit" if plan.exhaustive else f"{plan.samples} logits of each exponent"
     every += "" if plan.shard[1] == 1 else f" of shard {plan.shard[0]} of {plan.shard[1]}"
     exactly = 100 * figures.correctly_rounded / max(figures.elements, 1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Container, Generator, Iterator, Sequence
-from dataclasses import asdict
 from itertools import groupby
 from typing import Any
 
@@ -115,7 +114,8 @@ def _called(session: IsolatedSession, plan: SweepPlan, unit: Unit) -> Done:
     start, framework = time.perf_counter(), session.framework_seconds
     found: dict[int, Figures] = {}
     for some in _portions(unit.blocks):
-        bits = np.concatenate([plan.bits(block) for block in some])
+        parts = [plan.bits(block) for block in some]
+        bits = np.concatenate(parts)
         call = unit.cell.call(array(plan.dtype, bits))
         outcome = session.run(call)
         result = outcome.of(unit.cell.quantity)
@@ -124,14 +124,10 @@ def _called(session: IsolatedSession, plan: SweepPlan, unit: Unit) -> Done:
         due = truth(call, unit.cell.quantity, plan.dtype)
         if result.shape != due.high.shape or result.dtype != plan.dtype:
             return Done(unit.index, {}, _misshapen(result), time.perf_counter() - start)
-        sizes = tuple(_of_size(block, len(plan.bits(block))) for block in some)
-        found.update((b.index, f) for b, f in by_block(judged(bits, result, due), sizes))
+        figures = by_block(judged(bits, result, due), [part.size for part in parts])
+        found.update(zip((block.index for block in some), figures, strict=True))
     spent = session.framework_seconds - framework
     return Done(unit.index, found, None, time.perf_counter() - start, spent, spent)
-
-
-def _of_size(block: Block, count: int) -> Block:
-    return Block(**{**asdict(block), "count": count})
 
 
 def _portions(blocks: Sequence[Block]) -> Iterator[tuple[Block, ...]]:

@@ -116,7 +116,7 @@ class TileJudge:
             self.others += self._special(self._words(bits, got.size), got)
             return
         way = kernel.way_of(block.exponent, not block.negative, self.target, self._gradient)
-        if got.size % kernel.CHUNK or not kernel.finite(got.view(np.uint32)):
+        if not kernel.finite(got.view(np.uint32)):
             self.others += self._closely(self._words(bits, got.size), got, way)
             return
         table, before = self.table, self.worst
