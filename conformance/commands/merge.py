@@ -45,6 +45,8 @@ def _files(given: Path) -> list[Path]:
 
 
 Group = list[tuple[Path, Json]]
+OF_THE_RELEASE = ("adapter", "framework_version", "device", "mode", "surfaces")
+"""What the shards of one whole have in common; they may come from several machines."""
 
 
 def by_sweep(paths: Sequence[Path]) -> list[Group]:
@@ -53,13 +55,18 @@ def by_sweep(paths: Sequence[Path]) -> list[Group]:
     for path in paths:
         report = read(path)
         suite = {k: v for k, v in report["suite"].items() if k != "shard"}
-        shards = (report["suite"]["shard"] or "1/1").split("/")[1]
+        _, shards = _shard(report)
         plan = {k: v for k, v in report.get("units", {}).get("plan", {}).items() if k != "shard"}
-        key = json.dumps(
-            [report["backend"], suite, shards, plan, swept_dtype(report)], sort_keys=True
-        )
+        release = [report["backend"][name] for name in OF_THE_RELEASE]
+        key = json.dumps([release, suite, shards, plan, swept_dtype(report)], sort_keys=True)
         groups.setdefault(key, []).append((path, report))
     return list(groups.values())
+
+
+def _shard(report: Json) -> tuple[int, int]:
+    """Which shard of how many the report is."""
+    index, _, count = (report["suite"]["shard"] or "1/1").partition("/")
+    return int(index), int(count)
 
 
 def merged(groups: Sequence[Group], adapters: Mapping[str, AdapterFile]) -> dict[str, Json]:
@@ -67,7 +74,7 @@ def merged(groups: Sequence[Group], adapters: Mapping[str, AdapterFile]) -> dict
     results: dict[str, Json] = {}
     for group in groups:
         _require_whole(group)
-        reports = [report for _, report in group]
+        reports = _of_one_backend([report for _, report in group])
         first, name = reports[0], group[0][0].name
         adapter = adapters.get(first["backend"]["adapter"])
         if adapter is None:
@@ -101,6 +108,21 @@ def _require_whole(group: Group) -> None:
     broken = [path for path, report in group if report["interrupted"]]
     if broken:
         raise UsageError(f"{broken[0]}: the run was interrupted; run that shard to its end first")
+
+
+def _of_one_backend(reports: Sequence[Json]) -> list[Json]:
+    """The reports in the order of their shards, each naming every machine that took part."""
+    ordered = sorted(reports, key=_shard)
+    backends = [report["backend"] for report in ordered]
+    together = {name: _of_all([backend[name] for backend in backends]) for name in backends[0]}
+    return [{**report, "backend": together} for report in ordered]
+
+
+def _of_all(values: Sequence[Any]) -> Any:
+    """Texts side by side, lists as far as they agree."""
+    if isinstance(values[0], list):
+        return [each for each in values[0] if all(each in value for value in values)]
+    return "; ".join(dict.fromkeys(values))
 
 
 def _joined(reports: Sequence[Json]) -> Json:

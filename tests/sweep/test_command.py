@@ -228,6 +228,34 @@ def test_two_shards_come_to_the_whole(
     assert lasting(report) == lasting(whole)
 
 
+def test_shards_of_two_machines_are_joined_and_both_are_named(
+    tmp_path: Path, shards: tuple[Path, ...]
+) -> None:
+    """What is of the machine may differ; the release, the device and the mode may not."""
+    elsewhere = json.loads(shards[1].read_text(encoding="utf-8"))
+    here = dict(elsewhere["backend"])
+    elsewhere["backend"].update(device_name="Another CPU", cpu_flags=["sse2"], python="3.12.0")
+    moved = tmp_path / shards[1].name
+    moved.write_text(json.dumps(elsewhere), encoding="utf-8")
+    merged(tmp_path / "joined", moved, shards[0])
+    (file,) = (tmp_path / "joined").glob("*.json")
+    report = json.loads(file.read_text(encoding="utf-8"))
+    jsonschema.validate(report, SCHEMA)
+    backend = report["backend"]
+    assert backend["device_name"] == f"{here['device_name']}; Another CPU"
+    assert backend["python"] == f"{here['python']}; 3.12.0"
+    assert backend["platform"] == here["platform"]
+    assert backend["cpu_flags"] == ["sse2"]  # what both have
+
+
+def test_shards_of_two_releases_are_no_whole(tmp_path: Path, shards: tuple[Path, ...]) -> None:
+    other = json.loads(shards[1].read_text(encoding="utf-8"))
+    other["backend"]["framework_version"] = "1.0"
+    moved = tmp_path / shards[1].name
+    moved.write_text(json.dumps(other), encoding="utf-8")
+    assert "is missing" in merged(tmp_path / "joined", shards[0], moved, status=2)
+
+
 def test_jobs_come_to_the_whole(tmp_path: Path, whole: dict[str, Any]) -> None:
     assert lasting(swept(tmp_path / "jobs", *FEWER, "--jobs", "2")) == lasting(whole)
 
