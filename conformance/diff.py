@@ -46,9 +46,41 @@ class Change:
     def line(self) -> str:
         return f"{self.label} {self.name}: {self.summary}"
 
+    @property
+    def reproduce(self) -> str:
+        """Plain framework code that shows it: what deviates now, or what did."""
+        for check in (self.now, self.before):
+            if check is not None and check.get("verdict") in GRAVITY:
+                return str(check["reproduce"])
+        return ""
+
+    @property
+    def topic(self) -> str:
+        """What it is about, whatever the surface, the dtype, the reduction and the quantity."""
+        surface, slash, check = self.name.partition("/")
+        about = check if slash else surface.partition(" ")[2]
+        return ("" if slash else "figures of ") + about.partition("[")[0]
+
+    @property
+    def surface(self) -> str:
+        return self.name.partition("/")[0].partition(" ")[0]
+
     def json(self) -> Json:
         return {"label": self.label, "name": self.name, "summary": self.summary,
                 "worse": self.worse, "before": self.before, "now": self.now}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Group:
+    """Changes of one label and topic; the first stands for the rest."""
+
+    label: Label
+    topic: str
+    changes: tuple[Change, ...]
+
+    @property
+    def surfaces(self) -> int:
+        return len({change.surface for change in self.changes})
 
 
 @dataclass(frozen=True)
@@ -67,6 +99,16 @@ class Difference:
     @property
     def failing(self) -> bool:
         return any(change.worse for change in self.changes)
+
+    def groups(self, label: Label) -> list[Group]:
+        """The changes by topic: documented claims first, then the largest groups."""
+        found: dict[str, list[Change]] = {}
+        for change in self.changes:
+            if change.label == label:
+                found.setdefault(change.topic, []).append(change)
+        groups = [Group(label, topic, tuple(some)) for topic, some in found.items()]
+        groups.sort(key=lambda g: (not g.topic.startswith("documented/"), -len(g.changes)))
+        return groups
 
 
 def difference(old: Json, new: Json, drift: float = DRIFT) -> Difference:
@@ -93,9 +135,18 @@ def _notes(old: Json, new: Json) -> Iterator[str]:
         one, other = old["backend"][name], new["backend"][name]
         if one != other:
             yield f"another {name}: {one} before, {other} now"
+    for surface in sorted(_computing(new) - _computing(old)):
+        yield f"the earlier run had no result from {surface}: all of it is checked the first time"
+    for surface in sorted(_computing(old) - _computing(new)):
+        yield f"the later run had no result from {surface}"
     for report, when in ((old, "the earlier"), (new, "the later")):
         if report["interrupted"] or report["broken"]:
             yield f"{when} run did not finish: what is missing shows as GONE, or not at all"
+
+
+def _computing(report: Json) -> set[str]:
+    """The surfaces of which there is any result; one that a release lacks refuses every call."""
+    return {check["surface"] for check in report["checks"] if "returned" in check["witness"]["got"]}
 
 
 # ---- checks

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from bce_conformance.diff import difference
+from bce_conformance.report.changes import first_screen
 
 Json = dict[str, Any]
 PUBLISHED = Path(__file__).parent.parent / "reports" / "paddle-3.3.1-cpu-eager.json"
@@ -30,6 +31,12 @@ def report(published: Json) -> Json:
 
 def first(report: Json, verdict: str) -> Json:
     return next(check for check in report["checks"] if check["verdict"] == verdict)
+
+
+def a_claim(report: Json) -> Json:
+    """A documented check that conforms, whose paste the report holds."""
+    return next(check for check in report["checks"]
+                if check["kind"] == "documented" and check["verdict"] == "conforms")  # fmt: skip
 
 
 def becomes(verdict: str) -> Callable[[Json], None]:
@@ -121,6 +128,51 @@ def test_errors_that_drift(
         assert "ulp before" in change.summary and "ulp now" in change.summary
 
 
+def test_changes_are_grouped_by_topic(published: Json, report: Json) -> None:
+    """Whatever the surface, the dtype, the reduction and the quantity; documented claims first."""
+    series = "/property/soft-targets["
+    claimed = a_claim(report)
+    for check in report["checks"]:
+        if series in check["id"] or check is claimed:
+            check.update(verdict="deviates", summary="now this")
+    found = difference(published, report)
+    groups = found.groups("NEW")
+    assert groups[0].topic.startswith("documented/")
+    (soft,) = [group for group in groups if group.topic == "property/soft-targets"]
+    assert soft.surfaces == 2
+    assert {change.name for change in soft.changes} == {
+        check["id"] for check in report["checks"] if series in check["id"]
+    }
+    assert sum(len(group.changes) for group in groups) == found.count("NEW")
+    assert not found.groups("FIXED")
+
+
+def test_a_surface_that_is_checked_for_the_first_time_is_said(
+    published: Json, report: Json
+) -> None:
+    """A release that lacks a surface refuses each of its calls."""
+    surface = "paddle.nn.BCEWithLogitsLoss"
+    for check in report["checks"]:
+        if check["surface"] == surface:
+            raised = {"type": "AttributeError", "bases": [], "message": "no such thing"}
+            check["witness"]["got"] = {"raised": raised}
+    (note,) = difference(report, published).notes
+    told = f"had no result from {surface}"
+    assert note == f"the earlier run {told}: all of it is checked the first time"
+    assert difference(published, report).notes == (f"the later run {told}",)
+
+
+def test_the_first_screen_is_one(published: Json, report: Json) -> None:
+    """However much changed."""
+    become = {"conforms": "deviates", "known": "conforms"}
+    for check in report["checks"]:
+        check.update(verdict=become.get(check["verdict"], "refused"))
+    told = list(first_screen(difference(published, report)))
+    assert 10 < len(told) <= 40
+    assert {label for label, _, _ in told} == {"NEW", "FIXED", "GONE"}
+    assert [words for _, words, _ in told if words.endswith("more kinds")]
+
+
 def test_another_profile_is_said(published: Json, report: Json) -> None:
     report["suite"]["profile"] = "quick"
     report["interrupted"] = True
@@ -144,7 +196,7 @@ def written(folder: Path, report: Json, name: str = "x.json") -> Path:
 
 
 def test_the_command(tmp_path: Path, report: Json) -> None:
-    check = first(report, "conforms")
+    check = a_claim(report)
     check.update(verdict="deviates", summary="<script>alert(1)</script> `now` [this](x)")
     new = written(tmp_path / "new", report)
     page, data = tmp_path / "page.md", tmp_path / "data.json"
@@ -156,8 +208,9 @@ def test_the_command(tmp_path: Path, report: Json) -> None:
     (one,) = json.loads(data.read_text())["differences"]
     assert one["counts"] == {"NEW": 1, "FIXED": 0, "DRIFTED": 0, "CHANGED": 0, "GONE": 0}
     assert one["changes"][0]["now"]["verdict"] == "deviates"
-    text = page.read_text()
-    assert "<script>" not in text and "&lt;script&gt;" in text
+    text = page.read_text(encoding="utf-8")
+    assert f"```python\n{check['witness']['reproduce']}\n```" in text
+    assert "<script>" not in text and r"\<script\>" in text
     assert r"\[this\]" in text
     assert ran(new, PUBLISHED).returncode == 0
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from ..diff import LABELS, Difference, difference
 from ..report import terminal
-from ..report.changes import page, release
+from ..report.changes import first_screen, page, release
 from ..report.document import swept_dtype
 from ..report.write import atomically, json_text
 from . import UsageError
@@ -25,12 +27,12 @@ def command(options: Namespace) -> int:
     """Exit status 0, or 1 for something new or drifted for the worse; raises UsageError."""
     pairs, alone = _pairs(options.old, options.new)
     differences = [difference(old, new, options.drift) for old, new in pairs]
-    console = terminal.console()
-    _show(console, differences, alone)
+    # Written first: whoever reads only the head of what is printed still gets the files.
     if options.json:
         atomically(options.json, json_text(_document(differences, alone, options.drift)))
     if options.markdown:
         atomically(options.markdown, page(differences))
+    _show(terminal.console(), differences, alone)
     return int(any(each.failing for each in differences))
 
 
@@ -78,8 +80,21 @@ def _show(console: Console, differences: list[Difference], alone: list[str]) -> 
         console.print(f"note: {words}", markup=False, highlight=False, soft_wrap=True)
     console.print()
     for each in differences:
+        for line in _screen(each):
+            line.truncate(console.width, overflow="ellipsis")
+            console.print(line)
+        console.print()
+    for each in differences:
         for change in each.changes:
             console.print(change.line(), markup=False, highlight=False, soft_wrap=True)
+
+
+def _screen(each: Difference) -> Iterator[Text]:
+    """What changed by topic, a line each."""
+    told = list(first_screen(each))
+    width = max((len(words) for _, words, _ in told), default=0)
+    for label, words, summary in told:
+        yield Text(f"{label:8} {words:{width}}  {summary}")
 
 
 def _document(differences: list[Difference], alone: list[str], drift: float) -> Json:

@@ -1,11 +1,12 @@
-"""Differences between reports as a page: the counts first, then a line for each change."""
+"""Differences between reports as a page: the counts first, then a paragraph for each topic."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ..diff import LABELS, Difference
+from ..diff import LABELS, Difference, Group, Label
+from .markup import code, fenced, folded, text
 
 Json = dict[str, Any]
 
@@ -26,24 +27,46 @@ def page(differences: Sequence[Difference]) -> str:
         lines.append(f"| {release(each.old)} → {release(each.new)} | {counts} | {each.unchanged} |")
     for each in differences:
         lines += ["", f"## {release(each.old)} → {release(each.new)}", ""]
-        lines += [f"- {note}" for note in each.notes]
+        lines += [f"- {text(note)}" for note in each.notes]
         lines += _changes(each) if each.changes else ["Nothing changed."]
     return "\n".join(lines) + "\n"
 
 
+SHOWN: dict[Label, int] = {"NEW": 15, "FIXED": 8, "DRIFTED": 4, "CHANGED": 4, "GONE": 4}
+"""How many groups of a label the first screen has room for."""
+
+
+def first_screen(each: Difference) -> Iterator[tuple[str, str, str]]:
+    """Label, how many checks of what, and the first of them, in the order of their gravity."""
+    for label in LABELS:
+        groups = each.groups(label)
+        for group in groups[: SHOWN[label]]:
+            yield label, f"{len(group.changes)} {group.topic}", group.changes[0].summary
+        rest = groups[SHOWN[label] :]
+        if rest:
+            count = sum(len(group.changes) for group in rest)
+            yield label, f"{count} of {len(rest)} more kinds", ""
+
+
 def _changes(each: Difference) -> Iterator[str]:
     for label in LABELS:
-        some = [change for change in each.changes if change.label == label]
-        if not some:
-            continue
-        yield ""
-        yield f"### {label} ({len(some)})"
-        yield ""
-        for change in some:
-            yield f"- `{change.name}`: {_plain(change.summary)}"
+        groups = each.groups(label)
+        if groups:
+            yield from ("", f"### {label} ({each.count(label)})", "")
+        for group in groups:
+            yield from _group(group)
 
 
-def _plain(text: str) -> str:
-    """Text of frameworks, which may hold what Markdown or HTML would take for its own."""
-    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return "".join("\\" + c if c in "`*_[]|" else c for c in escaped.replace("\n", " "))
+def _group(group: Group) -> Iterator[str]:
+    """What the changes are about, the first of them with a paste that shows it, and their names."""
+    first = group.changes[0]
+    many = "" if group.surfaces == 1 else f" on {group.surfaces} surfaces"
+    count = f"{len(group.changes)}{many}"
+    yield f"**{text(group.topic)}** ({count}): {text(first.summary)}"
+    yield ""
+    paste = first.reproduce
+    if paste and group.label in ("NEW", "FIXED"):
+        yield from folded("In a plain interpreter", fenced(paste))
+    if len(group.changes) > 1:
+        named = [f"- {code(change.name)}: {text(change.summary)}" for change in group.changes]
+        yield from folded("Each of them", named)

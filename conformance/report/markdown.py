@@ -10,6 +10,7 @@ from typing import Any
 from ..check import FAILING
 from ..engine import BackendNotRun
 from .exactness import EACH, EXPLAINED, Cell, beyond_in_full, beyond_strict, element, lines, short
+from .markup import code, fenced, folded, text
 from .matrix import ALARMING, present, release, rows
 from .matrix import EXPLAINED as COLUMNS_EXPLAINED
 
@@ -26,7 +27,7 @@ def summary(reports: Sequence[Json], not_run: Sequence[BackendNotRun]) -> str:
     """A page for a CI job: what was run, the matrix, what deviates and how to see it."""
     parts = ["# Binary cross entropy with logits: promised, and computed", ""]
     for absent in not_run:
-        parts += [f"> **NOT RUN: {_text(absent.adapter)}.** {_text(absent.reason)}", ""]
+        parts += [f"> **NOT RUN: {text(absent.adapter)}.** {text(absent.reason)}", ""]
     parts += [*matrix(reports), "", COLUMNS_EXPLAINED, ""]
     for report in reports:
         parts += _backend(report)
@@ -43,7 +44,7 @@ def matrix(reports: Iterable[Json]) -> list[str]:
     ]
     for row in made:
         cells = [_alarm(name, row.counts[name]) for name in names]
-        table.append(f"| {_text(row.release)} | {_code(row.surface)} | {' | '.join(cells)} |")
+        table.append(f"| {text(row.release)} | {code(row.surface)} | {' | '.join(cells)} |")
     return table
 
 
@@ -57,9 +58,9 @@ def _bold(text: str, bold: bool) -> str:
 
 def _backend(report: Json) -> list[str]:
     backend = report["backend"]
-    where = f"{backend['device']} ({_text(backend['device_name'])}), {backend['mode']}"
+    where = f"{backend['device']} ({text(backend['device_name'])}), {backend['mode']}"
     told = [
-        f"## {_text(release(report))}",
+        f"## {text(release(report))}",
         "",
         f"{where}, Python {backend['python']}, numpy {backend['numpy']}, "
         f"suite {report['suite']['version']}, grade {report['suite']['grade']}.",
@@ -68,9 +69,9 @@ def _backend(report: Json) -> list[str]:
     if report["interrupted"]:
         told += [f"> **Interrupted** after {len(report['checks'])} checks.", ""]
     if report["broken"]:
-        told += [f"> **The backend was lost.** {_text(report['broken'])}", ""]
+        told += [f"> **The backend was lost.** {text(report['broken'])}", ""]
     for death in report["lost_workers"]:
-        told += [f"> **A worker died** after {_code(death['after'])}: {_text(death['cause'])}", ""]
+        told += [f"> **A worker died** after {code(death['after'])}: {text(death['cause'])}", ""]
     return [
         *told,
         *_deviations(report),
@@ -104,24 +105,22 @@ def _deviation(case: str, variants: Sequence[Json]) -> list[str]:
     first = variants[0]
     source = first["source"]
     lines = [
-        f"### {first['verdict']}: {_code(case)}",
+        f"### {first['verdict']}: {code(case)}",
         "",
-        f"{_text(source['document'])}: “{_text(source['sentence'])}”",
+        f"{text(source['document'])}: “{text(source['sentence'])}”",
         "",
     ]
     for check in variants[:MOST_VARIANTS]:
         variant = "".join(VARIANT.findall(check["id"]))
-        named = f"{_code(variant)} " if variant else ""
+        named = f"{code(variant)} " if variant else ""
         other = f"{check['verdict']}: " if check["verdict"] != first["verdict"] else ""
-        lines.append(f"- {named}**{other}{_text(check['summary'])}**")
+        lines.append(f"- {named}**{other}{text(check['summary'])}**")
     if len(variants) > MOST_VARIANTS:
         lines.append(f"- and {len(variants) - MOST_VARIANTS} more, in the JSON report")
     lines.append("")
     if first["note"]:
-        lines += [_text(first["note"]), ""]
-    code = first["witness"]["reproduce"]
-    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", code)), default=0))
-    return [*lines, f"{fence}python", code, fence, ""]
+        lines += [text(first["note"]), ""]
+    return [*lines, *fenced(first["witness"]["reproduce"])]
 
 
 def _exactness(report: Json) -> list[str]:
@@ -140,14 +139,14 @@ def _exactness(report: Json) -> list[str]:
     for line in lines(report["accuracy"], EACH):
         cells = " | ".join(map(_cell, line.cells))
         within = _bold(line.grade, line.grade == "neither")
-        told.append(f"| {_code(line.surface)} | {line.dtype} | {cells} | {within} |")
+        told.append(f"| {code(line.surface)} | {line.dtype} | {cells} | {within} |")
     named = beyond_strict(report["accuracy"], "surface", "dtype", "quantity")
-    beyond = [f"- {_text(beyond_in_full(row))}" for row in named]
+    beyond = [f"- {text(beyond_in_full(row))}" for row in named]
     return [
         *told,
         "",
-        *_folded(f"{len(beyond)} beyond the strict grade: the worst element of each", beyond),
-        *_folded("Every figure, by reduction", _figures(report["accuracy"])),
+        *folded(f"{len(beyond)} beyond the strict grade: the worst element of each", beyond),
+        *folded("Every figure, by reduction", _figures(report["accuracy"])),
     ]
 
 
@@ -158,7 +157,7 @@ def _cell(cell: Cell | None) -> str:
 
 
 FIGURES: dict[str, Callable[[Json], str]] = {
-    "surface": lambda row: _code(row["surface"]),
+    "surface": lambda row: code(row["surface"]),
     "dtype": lambda row: str(row["dtype"]),
     "reduction": lambda row: str(row["reduction"]),
     "quantity": lambda row: str(row["quantity"]),
@@ -173,7 +172,7 @@ FIGURES: dict[str, Callable[[Json], str]] = {
     "rtol at atol 0": lambda row: short(row["smallest_rtol"]["0"]),
     "rtol at another atol": lambda row: _pairs(row["smallest_rtol"], leaving="0"),
     "atol at rtol": lambda row: _pairs(row["smallest_atol"]),
-    "worst": lambda row: _text(element(row["at"])) if row["at"] else "–",
+    "worst": lambda row: text(element(row["at"])) if row["at"] else "–",
 }
 """Columns of the full table, each with what it shows of a row."""
 
@@ -199,9 +198,9 @@ def _known(report: Json) -> list[str]:
         causes[check["note"] or check["summary"]].append(check)
     told = []
     for cause, checks in causes.items():
-        told += ["", f"**{_text(cause)}**", ""]
-        told += [f"- {_code(check['id'])}: {_text(check['summary'])}" for check in checks]
-    return _folded(f"{len(known)} known deviations, {len(causes)} causes", told)
+        told += ["", f"**{text(cause)}**", ""]
+        told += [f"- {code(check['id'])}: {text(check['summary'])}" for check in checks]
+    return folded(f"{len(known)} known deviations, {len(causes)} causes", told)
 
 
 def _strict(report: Json) -> list[str]:
@@ -212,36 +211,18 @@ def _strict(report: Json) -> list[str]:
         first = checks[0]
         variant = "".join(VARIANT.findall(first["id"]))
         more = f" and {len(checks) - 1} more" if len(checks) > 1 else ""
-        shown = f" ({_code(variant)}{more})" if variant else ""
-        told.append(f"- {_code(case)}{shown}: {_text(first['summary'])}")
-    return _folded(f"{len(named)} conform, and are named by the strict grade", told)
+        shown = f" ({code(variant)}{more})" if variant else ""
+        told.append(f"- {code(case)}{shown}: {text(first['summary'])}")
+    return folded(f"{len(named)} conform, and are named by the strict grade", told)
 
 
 def _left_open(report: Json) -> list[str]:
     """What the documents leave open, folded away: recorded, not judged."""
     told = []
     for check in _of(report, "characterised"):
-        note = f" ({_text(check['note'])})" if check["note"] else ""
-        told.append(f"- {_code(check['id'])}: {_text(check['summary'])}{note}")
-    return _folded(f"{len(told)} left open: recorded, not judged", told)
-
-
-def _folded(title: str, body: Sequence[str]) -> list[str]:
-    """Lines that unfold under a title; nothing where there are none."""
-    if not body:
-        return []
-    return [f"<details><summary>{title}</summary>", "", *body, "", "</details>", ""]
-
-
-def _code(text: str) -> str:
-    """An id as a code span; one that holds backticks or line breaks loses them."""
-    return f"`{' '.join(text.replace('`', chr(39)).split())}`"
-
-
-def _text(text: str) -> str:
-    """Text of a framework, a document or a path, so that Markdown shows it as it is."""
-    line = " ".join(text.split())
-    return re.sub(r"([\\`*_{}\[\]<>#|~$!])", r"\\\1", line)
+        note = f" ({text(check['note'])})" if check["note"] else ""
+        told.append(f"- {code(check['id'])}: {text(check['summary'])}{note}")
+    return folded(f"{len(told)} left open: recorded, not judged", told)
 
 
 def in_full(check: Json) -> str:
