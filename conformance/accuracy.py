@@ -487,8 +487,8 @@ def worst_json(worst: Worst, backend: Backend, adapter: AdapterFile) -> Json:
     """The worst input in bits and decimal, what was due to 17 digits, and a paste that makes it."""
     reproduce = None
     if worst.call is not None:
-        where = {"device": backend.device, "mode": backend.mode}
-        reproduce = adapter.reproduction({**worst.call.wire(), **where}, literal).strip()
+        call = {**worst.call.wire(), **backend.where}
+        reproduce = adapter.reproduction(call, literal).strip()
     return {
         "inputs": {name: _number_json(array) for name, array in worst.inputs.items()},
         "shape": list(worst.shape),

@@ -22,6 +22,7 @@ LABELS: tuple[Label, ...] = ("NEW", "FIXED", "DRIFTED", "CHANGED", "GONE")
 
 GRAVITY = {"known": 1, "deviates": 1, "timed-out": 2, "crashed": 2}
 """How bad a verdict is; 0 for the others."""
+CRASHED = frozenset({"crashed", "timed_out"})
 NOT_CHECKED = ("unsupported", "refused")
 DRIFT = 2.0
 """By which factor the largest error has to move to count as drift, unless another is given."""
@@ -183,7 +184,12 @@ def _of_check(name: str, old: Json | None, new: Json | None) -> Change | None:
 
 
 def _gravity(check: Json | None) -> int:
-    return 0 if check is None else GRAVITY.get(check["verdict"], 0)
+    """A known crash is a crash."""
+    if check is None:
+        return 0
+    if check["verdict"] == "known" and not CRASHED.isdisjoint(check["witness"]["got"]):
+        return GRAVITY["crashed"]
+    return GRAVITY.get(check["verdict"], 0)
 
 
 def _graver_axis(old: Json | None, new: Json) -> bool:

@@ -233,3 +233,12 @@ class Backend:
     platform: str
     cpu_flags: tuple[str, ...]
     surfaces: tuple[str, ...]
+
+    @property
+    def where(self) -> dict[str, str]:
+        """What an adapter needs, beside a call, to write the paste that makes it here."""
+        return {
+            "device": self.device,
+            "mode": self.mode,
+            "framework_version": self.framework_version,
+        }

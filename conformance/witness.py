@@ -112,7 +112,7 @@ def check_of(
 
 def reproduction(question: Question, backend: Backend, adapter: AdapterFile) -> str:
     """Plain framework code for the call, and for those that it is compared with."""
-    where = {"device": backend.device, "mode": backend.mode}
+    where = backend.where
     ways = [{**call.wire(), **where} for call in question.calls]
     if isinstance(question.expectation.promise, SameAsEager):
         ways.append({**question.call.wire(), **where, "mode": "eager"})

@@ -74,6 +74,17 @@ def test_a_check_that_changed(
         assert "now this" in told.summary
 
 
+def test_a_known_crash_is_as_grave_as_another(published: Json, report: Json) -> None:
+    """That a file excuses it mends nothing."""
+    check = first(report, "known")
+    check["witness"]["got"] = {"crashed": {"cause": "signal 6 (SIGABRT)"}}
+    crashing = copy.deepcopy(report)
+    first(crashing, "known").update(verdict="crashed", summary="signal 6 (SIGABRT)")
+    assert difference(crashing, report).changes == ()
+    (change,) = difference(published, report).changes
+    assert (change.label, change.name) == ("NEW", check["id"])
+
+
 def test_a_check_that_is_gone_and_one_that_is_new(published: Json, report: Json) -> None:
     removed = first(report, "conforms")
     report["checks"].remove(removed)

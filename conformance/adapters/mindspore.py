@@ -14,8 +14,10 @@ Read off mindspore 2.10.0 on a CPU. What shaped this file:
 - jit reads the source of what it compiles, so `in_a_function` must stay a plain function.
 """
 
+import inspect
 import io
 import os
+import re
 import tempfile
 
 import numpy
@@ -132,12 +134,34 @@ class Adapter:
             return loss, arguments
         taken = arguments if upstream is None else [*arguments, upstream]
         position = ORDER.index(quantity.split(".")[1])
-        slope = self.mindspore.grad(loss, position, sens_param=upstream is not None)
+        slope = self.slope(loss, position, upstream is not None)
         if quantity == "hessian.logits":
             # The loss is elementwise: differentiating the gradient's sum, which is what grad
             # does with an output that is no scalar, gives the diagonal.
             slope = self.mindspore.grad(slope, 0)
         return slope, taken
+
+    def slope(self, loss, position, has_upstream):
+        """The gradient with respect to one argument; the upstream, if any, follows the others."""
+        if not has_upstream:
+            return self.mindspore.grad(loss, position)
+        if "sens_param" in inspect.signature(self.mindspore.grad).parameters:
+            return self.mindspore.grad(loss, position, sens_param=True)
+        return self.slope_of_one(loss, position)
+
+    def slope_of_one(self, loss, position):
+        """The same in releases whose grad takes no upstream, such as 2.7.0."""
+        derived = self.mindspore.ops.GradOperation(sens_param=True)
+
+        def slope(*given):
+            arguments, upstream = list(given[:-1]), given[-1]
+
+            def of_one(leaf):
+                return loss(*arguments[:position], leaf, *arguments[position + 1 :])
+
+            return derived(of_one)(arguments[position], upstream)
+
+        return slope
 
     def loss(self, surface, options):
         """A call of a surface, or of the user's loss, as a function of its four tensors."""
@@ -275,8 +299,15 @@ def reproduction(call, literal):
     if compiled and not held:
         lines.insert(0, "# Save as a file: mindspore.jit reads the source of what it compiles.")
     for quantity in call["want"]:
-        lines += quantity_source(quantity, names, given, call["upstream"] is not None, compiled)
+        has_upstream = call["upstream"] is not None
+        lines += quantity_source(quantity, names, given, has_upstream, compiled, is_old(call))
     return "\n".join(lines) + "\n"
+
+
+def is_old(call):
+    """Whether the release may be one whose grad takes no upstream; 2.10.0 is not."""
+    release = re.match(r"(\d+)\.(\d+)", call.get("framework_version", ""))
+    return release is not None and tuple(map(int, release.groups())) < (2, 10)
 
 
 def own_source(loss):
@@ -329,7 +360,7 @@ def criterion_source(surface, given, options, held):
     return ["", "def criterion(%s):" % names, "    return " + called, ""]
 
 
-def quantity_source(quantity, names, given, has_upstream, compiled):
+def quantity_source(quantity, names, given, has_upstream, compiled, old):
     taken = [name if name in given else "None" for name in names]
     function = "criterion"
     if quantity != "forward":
@@ -337,8 +368,14 @@ def quantity_source(quantity, names, given, has_upstream, compiled):
         if leaf not in names:
             return ["# a jit graph holds %s as a constant" % leaf]
         taken += ["upstream"] if has_upstream else []
+        position = list(names).index(leaf)
         sens = ", sens_param=True" if has_upstream else ""
-        function = "mindspore.grad(criterion, %d%s)" % (list(names).index(leaf), sens)
+        function = "mindspore.grad(criterion, %d%s)" % (position, sens)
+        if has_upstream and old:
+            one = ", ".join("leaf" if name == leaf else name for name in taken[:-1])
+            derived = "mindspore.ops.GradOperation(sens_param=True)"
+            function = "%s(lambda leaf: criterion(%s))" % (derived, one)
+            taken = [leaf, "upstream"]
         if quantity == "hessian.logits":
             function = "mindspore.grad(%s, 0)" % function
     if compiled:

@@ -21,7 +21,7 @@ from bce_conformance.vocabulary import QUANTITIES, Array, Call
 FRAMEWORKS = ("torch", "paddle", "oneflow", "mindspore")
 FOLDER = Path(bce_conformance.adapters.__file__).parent
 
-ALLOWED_IMPORTS = {"functools", "io", "numpy", "os", "tempfile"}
+ALLOWED_IMPORTS = {"functools", "inspect", "re", "io", "numpy", "os", "tempfile"}
 
 
 @pytest.fixture(params=FRAMEWORKS)
