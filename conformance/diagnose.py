@@ -16,6 +16,9 @@ from .reference import softplus
 from .tolerance import Floats
 from .vocabulary import FORWARD, Array, Call
 
+MOST_ELEMENTS = 1 << 17
+"""Of calls of more no guess is made: each takes the formula anew over all elements."""
+
 Guess = tuple[str, Floats]
 """What may have happened, and what the result would be then."""
 
@@ -26,6 +29,8 @@ def diagnosis(question: Question, quantity: str, result: Array) -> str:
     if not isinstance(promise, AgreesWithReference) or result.size == 0:
         return ""
     call = promise.promised
+    if call.logits.size > MOST_ELEMENTS:
+        return ""
     if not np.all(np.isfinite(result.values)):
         return ""
     with np.errstate(all="ignore"):
