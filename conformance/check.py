@@ -40,7 +40,8 @@ class Check:
 
     axis says what was decided on: semantics (formula, shape, dtype, NaN and infinity, errors) or
     accuracy (how far from the reference); they are never mixed. strict says whether an accepted
-    value is within the strict grade as well (None where no value was judged).
+    value is within the strict grade as well (None where no value was judged). reason says why a
+    known deviation deviates.
     """
 
     id: str
@@ -55,6 +56,7 @@ class Check:
     summary: str
     witness: Witness
     note: str = ""
+    reason: str = ""
     strict: bool | None = None
     examples: int = field(default=1)
 

@@ -191,7 +191,7 @@ class _Run:
         (again,) = ask(self.session, known.witness, job.adapter, job.grade, self.known)
         if again.verdict == "known":
             return replace(check, verdict="known", axis=again.axis, summary=again.summary,
-                           witness=again.witness)  # fmt: skip
+                           reason=again.reason, witness=again.witness)  # fmt: skip
         summary = f"{known.summary}. It no longer is: remove the entry or close its range"
         return replace(check, verdict="fixed", summary=summary, witness=again.witness)
 

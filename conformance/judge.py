@@ -74,7 +74,8 @@ class Finding:
 
     worst is the index of the element that decided; due and allowed are its value (high + low) and
     tolerance, ulps its error; None where no element was compared. strict says whether all elements
-    are within the strict grade as well. evidence is what a tolerance report is made of.
+    are within the strict grade as well. reason is that of a known deviation. evidence is what a
+    tolerance report is made of.
     """
 
     verdict: Verdict
@@ -85,6 +86,7 @@ class Finding:
     allowed: float | None = None
     ulps: float | None = None
     strict: bool | None = None
+    reason: str = ""
     evidence: Evidence | None = field(default=None, compare=False, repr=False)
 
 
@@ -125,6 +127,9 @@ class KnownBehaviour(Protocol):
     def summary(self) -> str: ...
 
     @property
+    def reason(self) -> str: ...
+
+    @property
     def crashes(self) -> bool: ...
 
     @property
@@ -155,7 +160,9 @@ def excused(
         same = instead is not question
         same = same and judge(instead, quantity, outcome, other, grade).verdict == "conforms"
     summary = f"{known.summary}. {finding.summary}"
-    return replace(finding, verdict="known", summary=summary) if same else finding
+    if not same:
+        return finding
+    return replace(finding, verdict="known", summary=summary, reason=known.reason)
 
 
 def _modes(call: Call, quantity: str, result: Array | Raised, other: Outcome | None) -> Finding:

@@ -105,6 +105,7 @@ def check_of(
             reproduce=reproduction(question, backend, adapter),
         ),
         note=question.note,
+        reason=finding.reason,
         strict=finding.strict,
         examples=examples,
     )

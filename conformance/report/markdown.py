@@ -195,12 +195,17 @@ def _known(report: Json) -> list[str]:
     known = _of(report, "known")
     causes: dict[str, list[Json]] = defaultdict(list)
     for check in known:
-        causes[check["note"] or check["summary"]].append(check)
+        causes[cause_of(check)].append(check)
     told = []
     for cause, checks in causes.items():
         told += ["", f"**{text(cause)}**", ""]
         told += [f"- {code(check['id'])}: {text(check['summary'])}" for check in checks]
     return folded(f"{len(known)} known deviations, {len(causes)} causes", told)
+
+
+def cause_of(check: Json) -> str:
+    """Why a known deviation deviates. (Earlier reports have no reasons.)"""
+    return str(check.get("reason") or check["note"] or check["summary"])
 
 
 def _strict(report: Json) -> list[str]:

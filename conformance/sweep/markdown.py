@@ -31,6 +31,11 @@ def page(reports: Sequence[Json]) -> str:
 def _table(reports: Sequence[Json]) -> Iterator[str]:
     yield "| " + " | ".join(COLUMNS) + " |"
     yield "|---|---|---|---|--:|--:|--:|--:|--:|--:|---|--:|--:|--:|"
+    yield from figures(reports)
+
+
+def figures(reports: Sequence[Json]) -> Iterator[str]:
+    """The lines of the table below its head."""
     for report in reports:
         verdicts = {check["id"]: check["verdict"] for check in report["checks"]}
         alike: dict[tuple[str, ...], list[Json]] = {}
