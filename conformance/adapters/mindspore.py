@@ -147,19 +147,15 @@ class Adapter:
             return self.mindspore.grad(loss, position)
         if "sens_param" in inspect.signature(self.mindspore.grad).parameters:
             return self.mindspore.grad(loss, position, sens_param=True)
-        return self.slope_of_one(loss, position)
+        return self.one_of_all(loss, position)
 
-    def slope_of_one(self, loss, position):
-        """The same in releases whose grad takes no upstream, such as 2.7.0."""
-        derived = self.mindspore.ops.GradOperation(sens_param=True)
+    def one_of_all(self, loss, position):
+        """The same where grad takes no upstream, as in 2.7.0: one of all gradients."""
+        derived = self.mindspore.ops.GradOperation(get_all=True, sens_param=True)(loss)
 
         def slope(*given):
-            arguments, upstream = list(given[:-1]), given[-1]
-
-            def of_one(leaf):
-                return loss(*arguments[:position], leaf, *arguments[position + 1 :])
-
-            return derived(of_one)(arguments[position], upstream)
+            before = [argument for argument in given[:position] if argument is not None]
+            return derived(*given)[len(before)]
 
         return slope
 
@@ -372,10 +368,9 @@ def quantity_source(quantity, names, given, has_upstream, compiled, old):
         sens = ", sens_param=True" if has_upstream else ""
         function = "mindspore.grad(criterion, %d%s)" % (position, sens)
         if has_upstream and old:
-            one = ", ".join("leaf" if name == leaf else name for name in taken[:-1])
-            derived = "mindspore.ops.GradOperation(sens_param=True)"
-            function = "%s(lambda leaf: criterion(%s))" % (derived, one)
-            taken = [leaf, "upstream"]
+            derived = "mindspore.ops.GradOperation(get_all=True, sens_param=True)(criterion)"
+            before = [name for name in names[:position] if name in given]
+            function = "(lambda *given: %s(*given)[%d])" % (derived, len(before))
         if quantity == "hessian.logits":
             function = "mindspore.grad(%s, 0)" % function
     if compiled:

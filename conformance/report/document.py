@@ -123,15 +123,10 @@ def check_json(check: Check) -> Json:
 
 
 def slim(check: Json) -> Json:
-    """A check as a report keeps it: what its question repeats is said once.
-
-    Of generated checks that conform, which are many, the paste is left out; `replay` makes it.
-    """
+    """A check as a report keeps it: what its question repeats is said once."""
     witness = dict(check["witness"])
     repeated = ("id", "kind", "source", "note")
     witness["question"] = {k: v for k, v in witness["question"].items() if k not in repeated}
-    if check["kind"] != "documented" and check["verdict"] == "conforms":
-        witness["reproduce"] = ""
     return {**check, "witness": witness}
 
 
