@@ -216,7 +216,8 @@ def without_numbers_found_in_sources() -> Iterator[None]:
     if not hasattr(providers, "_get_local_constants"):
         yield
         return
-    none, cache = providers.Constants(), type(providers.CONSTANTS_CACHE)(1024)
+    none = type(providers._local_constants)()
+    cache = type(providers.CONSTANTS_CACHE)(1024)
     with patch.multiple(providers, _get_local_constants=lambda: none, CONSTANTS_CACHE=cache):
         yield
 
