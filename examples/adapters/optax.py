@@ -112,5 +112,5 @@ def reproduction(call, literal):
             "hessian.logits": "jax.grad(lambda x, y: jax.grad(scalar)(x, y).sum())",
         }.get(quantity, "jax.grad(scalar)")
         code = "jax.jit(%s)" % code if call.get("mode") == "compiled" else "(%s)" % code
-        lines.append('print("%s", %s(logits, target))' % (quantity, code))
+        lines.append('print("%s", %s(logits, target).tolist())' % (quantity, code))
     return "\n".join(lines) + "\n"

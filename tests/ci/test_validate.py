@@ -115,29 +115,30 @@ def test_a_deviation_that_the_published_report_lacks_is_new(
 
 
 def test_what_the_published_report_has_too_is_not_new(
-    published: Path, validated: Callable[..., tuple[int, str]], tmp_path: Path
+    validate: ModuleType, published: Path, tmp_path: Path
 ) -> None:
     """The release before deviated, this one does not: FIXED, and nothing fails."""
 
     def deviated(report: Json) -> None:
         report["checks"][0]["verdict"] = "deviates"
 
-    status, page = validated(doctored(published, tmp_path, deviated))
-    assert status == 0
-    assert "### FIXED (1)" in page
+    page = tmp_path / "changes.md"
+    old = doctored(published, tmp_path, deviated)
+    assert validate.compared(old, published, page, None) is False
+    assert "### FIXED (1)" in page.read_text()
 
 
-def test_errors_that_grew(
-    published: Path, validated: Callable[..., tuple[int, str]], tmp_path: Path
-) -> None:
+def test_errors_that_grew(validate: ModuleType, published: Path, tmp_path: Path) -> None:
     def was_better(report: Json) -> None:
         row = max(report["accuracy"], key=lambda row: float(row["max_ulp"]))
         row["max_ulp"] /= 3
 
-    old = doctored(published, tmp_path, was_better)
-    assert validated(old)[0] == 1
-    assert validated(old, "--drift", "4")[0] == 0
-    assert validated(old, "--drift", "no")[0] == 2
+    old, page = doctored(published, tmp_path, was_better), tmp_path / "changes.md"
+    assert validate.compared(old, published, page, None) is True
+    assert validate.compared(old, published, page, "4") is False
+    with pytest.raises(validate.Stopped) as stopped:
+        validate.compared(old, published, page, "no")
+    assert stopped.value.status == 2
 
 
 @pytest.mark.parametrize(
