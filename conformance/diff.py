@@ -132,7 +132,11 @@ def _of_check(name: str, old: Json | None, new: Json | None) -> Change | None:
 
 
 def _gravity(check: Json | None) -> int:
-    return 0 if check is None else GRAVITY.get(check["verdict"], 0)
+    if check is None:
+        return 0
+    if check["verdict"] == "known" and {"crashed", "timed_out"} & check["witness"]["got"].keys():
+        return GRAVITY["crashed"]
+    return GRAVITY.get(check["verdict"], 0)
 
 
 def _graver_axis(old: Json | None, new: Json) -> bool:
