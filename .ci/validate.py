@@ -232,8 +232,9 @@ class Outcome:
 
     def page(self, changes: str, matrix: str) -> str:
         """Markdown: the verdict, why, what changed, and the matrix of the run."""
-        told = [f"# {self.headline}", "", *(f"- {reason}" for reason in self.reasons()), ""]
-        return "\n".join([*told, changes, matrix])
+        reasons = "".join(f"- {reason}\n" for reason in self.reasons())
+        parts = [f"# {self.headline}\n", reasons, changes, matrix.rstrip() + "\n"]
+        return "\n".join(part for part in parts if part)
 
 
 def deviates_otherwise(report: Json) -> tuple[str, ...]:
