@@ -97,14 +97,8 @@ def test_the_steps_are_commands_for_anyone(tox: configparser.ConfigParser) -> No
     assert stage["strategy"]["matrix"]["stage"] == re.findall(r"^run_(\w+)\(\)", script, re.M)
 
 
-def test_a_stage_that_does_not_exist_is_wrong_usage(tmp_path: Path) -> None:
-    """Read off the script itself, less what it installs."""
-    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    short = "\n".join(line for line in script.splitlines() if ".venv" not in line)
-    file = tmp_path / "ci" / "run"
-    file.parent.mkdir()
-    file.write_text(short.replace("make_environments() {}", ""))
-    done = subprocess.run(["bash", str(file), "tset"], capture_output=True, text=True)
+def test_a_stage_that_does_not_exist_is_wrong_usage() -> None:
+    done = subprocess.run([ROOT / ".ci" / "run", "lint", "tset"], capture_output=True, text=True)
     assert done.returncode == 2
     assert done.stderr == "expected lint, test or main, not tset\n"
 
