@@ -110,6 +110,19 @@ def test_accuracy_that_becomes_semantics_is_new(published: Json, report: Json) -
     assert difference(report, old).changes == ()
 
 
+def test_a_known_crash_is_no_new_crash(published: Json, report: Json) -> None:
+    """An older release is in no range of cases/known: what it shares with the newer is no news."""
+    check = first(report, "known")["id"]
+    (was,) = (c for c in published["checks"] if c["id"] == check)
+    (now,) = (c for c in report["checks"] if c["id"] == check)
+    old = {**published, "checks": [{**was, "witness": {**was["witness"], "got": {"crashed": {}}}}]}
+    for verdict in ("crashed", "timed-out", "deviates"):
+        found = difference(old, {**report, "checks": [{**now, "verdict": verdict}]})
+        assert "NEW" not in [c.label for c in found.changes], verdict
+    back = {**report, "checks": [{**now, "verdict": "crashed"}]}
+    assert [c.label for c in difference({**published, "checks": [was]}, back).changes] == ["NEW"]
+
+
 def test_what_is_characterised_is_compared_by_what_came(published: Json, report: Json) -> None:
     check = next(c for c in report["checks"] if c["verdict"] == "characterised"
                  and "raised" in c["witness"]["got"])  # fmt: skip

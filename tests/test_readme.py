@@ -26,7 +26,7 @@ def test_exactly_two_set_up_commands() -> None:
 
 def test_ci_runs_the_commands_of_the_readme() -> None:
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    ran = re.findall(r'^bash -c "\$\(readme_command (\w+)\)"', script, flags=re.MULTILINE)
+    ran = re.findall(r'^ *bash -c "\$\(readme_command (\w+)\)"', script, flags=re.MULTILINE)
     assert ran == ["test", "main"]
 
 
