@@ -115,7 +115,7 @@ class Checker:
                 elif isinstance(event, Measured):
                     rows += event.rows
         assert backend is not None
-        keep(self.node, backend, checks, rows)
+        keep(self.node, backend, checks, rows, of=self.node.nodeid)
         if any(check.failing for check in checks):
             return told(name, backend, checks)
         return _nothing_judged(name, backend, checks)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -119,46 +119,45 @@ class CaseFileCollector(pytest.File):
 
 
 class SurfaceCollector(pytest.Collector):
-    """A surface of a backend of --bce-backend; its parent is that backend."""
+    """A surface of a backend of --bce-backend: its document's claims, then what is generated."""
 
-    def collect(self) -> Iterable[pytest.Item]:
-        return []
+    def __init__(self, *, target: Target, claims: Sequence[Question], **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.target, self.claims = target, claims
+
+    def collect(self) -> Iterable[BackendItem]:
+        for question in self.claims:
+            yield self._made(QuestionItem, name=_short(question), question=question)
+        for part in parts(backends(self.config).plan, [self.name]):
+            title = f"{part.title.replace(' ', '-')}[{part.dtype}]"
+            yield self._made(PartItem, name=title, part=part)
+
+    def _made(self, kind: type[BackendItem], **arguments: Any) -> BackendItem:
+        item: BackendItem = kind.from_parent(self, target=self.target, **arguments)
+        item.add_marker(MARKER)  # -m bce_conformance means these too
+        return item
 
 
 def backend_items(session: pytest.Session) -> list[pytest.Item]:
-    """The items of every backend of --bce-backend: documents' claims, then what is generated."""
+    """The items of every backend of --bce-backend."""
     chosen = backends(session.config)
     case_files = load_cases([], adapters())
-    items: list[pytest.Item] = []
     names = Counter(target.adapter.name for target in chosen.chosen)
+    items: list[pytest.Item] = []
     for target in chosen.chosen:
         name = target.adapter.name
         top = f"bce[{name}]" if names[name] == 1 else f"bce[{name}={target.python}]"
         questions = Filter().questions(case_files, target.adapter)
         for surface in target.adapter.surfaces:
-            parent: SurfaceCollector = SurfaceCollector.from_parent(
-                session, name=surface, nodeid=f"{top}::{surface}"
+            collector = SurfaceCollector.from_parent(
+                session,
+                name=surface,
+                nodeid=f"{top}::{surface}",
+                target=target,
+                claims=[question for question in questions if question.surface == surface],
             )
-            claims = [question for question in questions if question.surface == surface]
-            items += _of_surface(parent, target, claims, parts(chosen.plan, [surface]))
+            items += session.genitems(collector)
     return items
-
-
-def _of_surface(
-    parent: SurfaceCollector, target: Target, claims: Iterable[Question], generated: Iterable[Part]
-) -> Iterable[BackendItem]:
-    for question in claims:
-        yield _made(QuestionItem, parent=parent, target=target, name=_short(question),
-                    question=question)  # fmt: skip
-    for part in generated:
-        title = f"{part.title.replace(' ', '-')}[{part.dtype}]"
-        yield _made(PartItem, parent=parent, target=target, name=title, part=part)
-
-
-def _made(kind: type[BackendItem], **arguments: Any) -> BackendItem:
-    item: BackendItem = kind.from_parent(**arguments)
-    item.add_marker(MARKER)  # -m bce_conformance means these too
-    return item
 
 
 def _short(question: Question) -> str:

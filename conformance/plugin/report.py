@@ -38,13 +38,24 @@ FOUND = pytest.StashKey[list[Json]]()
 ATTRIBUTE = "bce_conformance"
 ROWS = "bce_conformance_rows"
 PLUGIN = "bce_conformance_report"
+FIXED = 7
+"""A known deviation that is gone is graver than one that is there, which GRAVITY does not know."""
 
 
-def keep(item: pytest.Item, backend: Backend, checks: Sequence[Check],
-         rows: Sequence[Json] = ()) -> None:  # fmt: skip
-    """Remembers what an item found, if it is to be reported."""
+def keep(
+    item: pytest.Item,
+    backend: Backend,
+    checks: Sequence[Check],
+    rows: Sequence[Json] = (),
+    of: str = "",
+) -> None:
+    """Remembers what an item found, if it is to be reported.
+
+    of: the test that a loss of its own is of, which has a report of its own.
+    """
     if item.config.pluginmanager.has_plugin(PLUGIN):
         found = {
+            "of": of,
             "backend": backend_json(backend),
             "checks": [slim(check_json(check)) for check in checks],
             "rows": list(rows),
@@ -105,15 +116,17 @@ class Reporter:
             return []
         opened = self.config.stash[KEY].opened()
         return [
-            {"backend": backend_json(p.session.backend), "checks": [], "rows": p.rows}
+            {"of": "", "backend": backend_json(p.session.backend), "checks": [], "rows": p.rows}
             for p in opened
         ]
 
     def _write(self, interrupted: bool) -> None:
         reports: dict[str, Json] = {}
-        for backend, found in grouped(self.found).items():
-            report = self._document(json.loads(backend), found, interrupted)
-            reports[file_name(report, tuple(reports))] = report
+        for key, found in grouped(self.found).items():
+            backend, of = json.loads(key)
+            report = self._document(backend, found, interrupted)
+            name = "".join(c if c.isalnum() or c in "._+" else "-" for c in of)
+            reports[file_name(report, tuple(reports), name)] = report
         folder: Path = self.config.option.bce_report
         for name, report in reports.items():
             atomically(folder / name, json_text(report))
@@ -146,10 +159,12 @@ class Reporter:
 
 
 def grouped(found: Iterable[Json]) -> dict[str, list[Json]]:
-    """What was found by backend, as JSON; in an order that does not depend on which came first."""
+    """What was found by backend and test, as JSON; in an order that does not depend on which came
+    first."""
     groups: dict[str, list[Json]] = {}
     for each in found:
-        groups.setdefault(json.dumps(each["backend"], sort_keys=True), []).append(each)
+        key = json.dumps([each["backend"], each["of"]], sort_keys=True)
+        groups.setdefault(key, []).append(each)
     return dict(sorted(groups.items()))
 
 
@@ -178,4 +193,5 @@ def _place(row: Json) -> tuple[int | str, ...]:
 
 def _gravity(check: Json) -> tuple[int, str]:
     """Ties are broken by what the check says, so that the order of workers makes no difference."""
-    return GRAVITY.get(check["verdict"], 7), json.dumps(check, sort_keys=True)
+    said = {k: check[k] for k in ("summary", "witness")}
+    return GRAVITY.get(check["verdict"], FIXED), json.dumps(said, sort_keys=True)
