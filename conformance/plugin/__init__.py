@@ -2,6 +2,8 @@
 
 Every pytest run in an environment that has this distribution imports this file, so it imports
 pytest alone; the suite is imported by the first test, option or file that asks for it.
+
+PYTEST_DONT_REWRITE (it has no assertions, and a second pytest in one process would warn).
 """
 
 from __future__ import annotations

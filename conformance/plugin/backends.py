@@ -43,6 +43,7 @@ class Backends:
     known: Sequence[Known]
     _opened: dict[Target, Parts] = field(default_factory=dict)
     _absent: dict[Target, BackendUnavailable] = field(default_factory=dict)
+    _told: set[Target] = field(default_factory=set)
 
     @property
     def plan(self) -> Plan:
@@ -70,6 +71,12 @@ class Backends:
                 raise
             self._opened[target] = opened
         return self._opened[target]
+
+    def is_news(self, target: Target) -> bool:
+        """Whether nobody was told yet that the backend could not be started."""
+        news = target not in self._told
+        self._told.add(target)
+        return news
 
     def opened(self) -> list[Parts]:
         return list(self._opened.values())

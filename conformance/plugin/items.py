@@ -50,6 +50,8 @@ class BackendItem(pytest.Item):
         except BackendUnavailable as error:
             adapter = self.target.adapter
             reason = f"{error} ({adapter.name} needs {adapter.needs})"
+            if not self.backends.is_news(self.target):
+                pytest.skip(f"{adapter.name} could not be started: see the item that failed")
             raise Failure(f"{adapter.name} could not be started: {reason}") from None
         backend = of.session.backend
         keep(self, backend, checks)
@@ -66,7 +68,7 @@ class BackendItem(pytest.Item):
         if verdicts["known"]:
             known = next(c for c in checks if c.verdict == "known")
             rest = f" (and {verdicts['known'] - 1} more)" if verdicts["known"] > 1 else ""
-            pytest.xfail(f"known: {known.summary}{rest}")
+            pytest.xfail(f"{known.summary}{rest}")
         if set(verdicts) <= {"unsupported"}:
             reasons = [check.summary for check in checks]
             pytest.skip(reasons[0] if reasons else "the surface does not give this in this dtype")
