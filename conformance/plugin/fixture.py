@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import pytest
@@ -248,6 +248,8 @@ def _place(loss: Loss) -> str:
 
 def _name(loss: Loss) -> str:
     """What reports call the loss."""
+    if isinstance(loss, partial):
+        return f"partial({_name(loss.func)})"
     named = getattr(loss, "__qualname__", None) or _type(loss)
     return str(named).replace("/", "-")
 
