@@ -33,6 +33,10 @@ class Signature:
         """The reduction to ask for where any will do: this one, if it can be asked for."""
         return reduction if "reduction" in self.arguments else self.reduction
 
+    def each(self, *reductions: str) -> tuple[str, ...]:
+        """The reductions to ask for where any of these will do, each once."""
+        return tuple(dict.fromkeys(map(self.reduced, reductions)))
+
 
 EVERYTHING = Signature()
 

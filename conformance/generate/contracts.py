@@ -176,7 +176,7 @@ def _no_meaning(why: str) -> Ask:
 def refusals(asked: Asked, dtype: str, seed: int) -> Iterator[Asking]:
     """Calls that nothing but a refusal answers; how it is worded is left open."""
     dice = Dice(seed, "refusals", dtype)
-    for reduction in ("none", "mean"):
+    for reduction in asked.signature.each("none", "mean"):
         for name, shape, other in TARGET_SHAPES:
             why = f"logits {list(shape)} and target {list(other)} are not of one shape"
             call = _of_shapes(asked, dtype, dice, reduction, shape, target=other)
@@ -235,7 +235,7 @@ def integer_targets(asked: Asked, dtype: str, seed: int) -> Iterator[Asking]:
     """Accepted or refused; where accepted, the value is the formula's, in the logits' dtype."""
     dice = Dice(seed, "integer-target", dtype)
     for name in INTEGERS:
-        for reduction in ("none", "mean"):
+        for reduction in asked.signature.each("none", "mean"):
             for quantity in (FORWARD, "grad.logits"):
                 found = _hard(dtype, name, dice)
                 sentence = "An integer target that is accepted counts as the number that it is."

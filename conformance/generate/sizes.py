@@ -69,7 +69,8 @@ def sized(
         found = _of_shape(sizes.name, sizes.recipe, shape, dtype, seed)
         if sizes.bare:
             found = unweighted(found, asked.signature)
-        for quantity, reduction in sizes.asked:
+        reduced = asked.signature.reduced
+        for quantity, reduction in dict.fromkeys((q, reduced(r)) for q, r in sizes.asked):
             # What an accumulator loses over so many is asked by `large`, where it shows.
             summed = quantity == FORWARD and reduction != "none" and found.logits.size > 8192
             if quantity in quantities and not summed:
