@@ -307,8 +307,8 @@ class Tally:
         flat = _first(inputs, result, tied)
         at = tuple(int(i) for i in np.unravel_index(flat, result.shape))
         place = int(batch.starts[owner]) + flat
-        here = {name: _item(array, at) for name, array in inputs.items()}
-        got, shape = _item(result, at), call.logits.shape
+        here = {name: item(array, at) for name, array in inputs.items()}
+        got, shape = item(result, at), call.logits.shape
         if inputs and self.reduction != "mean":  # a mean's gradient is of the whole call
             call, at, shape = _with(call, here), (), ()
         return Worst(
@@ -462,7 +462,7 @@ def _unsigned(array: Array) -> NDArray[Any]:
     return bits.view(f"<u{bits.dtype.itemsize}")
 
 
-def _item(array: Array, at: tuple[int, ...]) -> Array:
+def item(array: Array, at: tuple[int, ...]) -> Array:
     """The element of an array that is broadcast to the shape indexed by `at`, as an array of ()."""
     own = at[len(at) - len(array.shape) :]
     place = tuple(0 if n == 1 else i for i, n in zip(own, array.shape, strict=True))

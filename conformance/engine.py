@@ -13,6 +13,7 @@ from .generate.plan import Plan
 from .judge import Finding
 from .known import Known
 from .question import Question, SameAsEager
+from .series import EVERYTHING, Signature
 from .session import BackendUnavailable, Session
 from .tolerance import Grade
 from .trial import Trial
@@ -82,9 +83,10 @@ class Job:
     """One backend to run: its adapter, its interpreter, how to open a session, what to ask.
 
     questions are those of case files; plan is what is generated beside them, for `surfaces` (all
-    of the backend's if empty). promised: the surface is a loss of the user's own. eager: how to
-    open a session in eager mode, where `open` is in another, to compare the two. whole: nothing
-    was filtered out, so that a known deviation which nothing asked about is stale.
+    of the backend's if empty). promised, signature: of a loss of the user's own, the dtypes in
+    which it is due to accept what the formula allows, and what it takes. eager: how to open a
+    session in eager mode, where `open` is in another, to compare the two. whole: nothing was
+    filtered out, so that a known deviation which nothing asked about is stale.
     """
 
     adapter: AdapterFile
@@ -94,7 +96,8 @@ class Job:
     grade: Grade = "stable"
     plan: Plan | None = None
     surfaces: Sequence[str] = ()
-    promised: bool = False
+    promised: tuple[str, ...] = ()
+    signature: Signature = EVERYTHING
     known: Sequence[Known] = ()
     eager: Callable[[], Session] | None = None
     whole: bool = False
@@ -119,14 +122,17 @@ def run_job(job: Job) -> Generator[Event, None, None]:
         yield from _Run(session, job).events()
 
 
+def applying(known: Iterable[Known], backend: Backend) -> dict[str, Known]:
+    """What this release is known to do, by check id; that of sweeps is asked by `sweep` alone."""
+    return {k.check: k for k in known if k.applies(backend) and k.witness.kind != "sweep"}
+
+
 class _Run:
     """One backend's questions while they are put, those of case files first."""
 
     def __init__(self, session: Session, job: Job) -> None:
         self.session, self.job = session, job
-        applying = [k for k in job.known if k.applies(session.backend)]
-        # Those of sweeps are asked by `sweep` alone.
-        self.known = {k.check: k for k in applying if k.witness.kind != "sweep"}
+        self.known = applying(job.known, session.backend)
         self.seen = 0
         self.previous = "the start"
         self.broken: str | None = None
@@ -151,7 +157,7 @@ class _Run:
         if self.broken is None:
             try:
                 answered = ask(self.session, question, job.adapter, job.grade, self.known)
-                return [self._still(check) for check in answered]
+                return self._still(answered)
             except BackendUnavailable as error:
                 self.broken = str(error)
         return _not_put(question, self.broken, self.session.backend, job.adapter)
@@ -164,9 +170,9 @@ class _Run:
             try:
                 eager = job.eager and opened.enter_context(closing(job.eager()))
                 trial = Trial(self.session, job.adapter, plan, surfaces, job.grade, self.known,
-                              job.promised, eager or None)  # fmt: skip
+                              job.promised, job.signature, eager or None)  # fmt: skip
                 for title, answered in trial.checks():
-                    yield from self._answered(title, [self._still(check) for check in answered])
+                    yield from self._answered(title, self._still(answered))
             except BackendUnavailable as error:
                 self.broken = str(error)
         if trial is not None:
@@ -182,18 +188,24 @@ class _Run:
         for death in self.session.lost[self.seen :]:
             yield WorkerLost(self.previous, death.cause)
 
-    def _still(self, check: Check) -> Check:
-        """A check that no longer fails although it is known to: what its pinned witness says."""
-        known = self.known.get(check.id)
-        if known is None or check.verdict not in ("conforms", "characterised", "refused"):
-            return check
+    def _still(self, answered: Sequence[Check]) -> list[Check]:
         job = self.job
-        (again,) = ask(self.session, known.witness, job.adapter, job.grade, self.known)
-        if again.verdict == "known":
-            return replace(check, verdict="known", axis=again.axis, summary=again.summary,
-                           reason=again.reason, witness=again.witness)  # fmt: skip
-        summary = f"{known.summary}. It no longer is: remove the entry or close its range"
-        return replace(check, verdict="fixed", summary=summary, witness=again.witness)
+        return [still(self.session, c, job.adapter, job.grade, self.known) for c in answered]
+
+
+def still(
+    session: Session, check: Check, adapter: AdapterFile, grade: Grade, known: Mapping[str, Known]
+) -> Check:
+    """A check that no longer fails although it is known to: what its pinned witness says."""
+    entry = known.get(check.id)
+    if entry is None or check.verdict not in ("conforms", "characterised", "refused"):
+        return check
+    (again,) = ask(session, entry.witness, adapter, grade, known)
+    if again.verdict == "known":
+        return replace(check, verdict="known", axis=again.axis, summary=again.summary,
+                       reason=again.reason, witness=again.witness)  # fmt: skip
+    summary = f"{entry.summary}. It no longer is: remove the entry or close its range"
+    return replace(check, verdict="fixed", summary=summary, witness=again.witness)
 
 
 def never_asked(known: Known) -> Check:
@@ -269,5 +281,5 @@ def _not_put(
 
 __all__ = [
     "Answered", "BackendFinished", "BackendNotRun", "BackendStarted", "Event", "Job",
-    "Measured", "WorkerLost", "ask", "never_asked", "run", "run_job",
+    "Measured", "WorkerLost", "applying", "ask", "never_asked", "run", "run_job", "still",
 ]  # fmt: skip

@@ -10,18 +10,50 @@ from .vocabulary import FORWARD, Call
 
 Ask = Callable[["Series", Call], Question | None]
 
+KEYWORDS = ("weight", "pos_weight", "reduction")
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Which keyword arguments a loss takes, of KEYWORDS; and how it reduces if it takes no
+    reduction."""
+
+    arguments: tuple[str, ...] = KEYWORDS
+    reduction: str = "mean"
+
+    def takes(self, call: Call) -> bool:
+        """Whether the loss can be called so."""
+        weights = (name for name in ("weight", "pos_weight") if call.argument(name) is not None)
+        return all(name in self.arguments for name in weights) and self.gives(call.reduction)
+
+    def gives(self, reduction: str) -> bool:
+        return "reduction" in self.arguments or reduction == self.reduction
+
+    def reduced(self, reduction: str) -> str:
+        """The reduction to ask for where any will do: this one, if it can be asked for."""
+        return reduction if "reduction" in self.arguments else self.reduction
+
+    def each(self, *reductions: str) -> tuple[str, ...]:
+        """The reductions to ask for where any of these will do, each once."""
+        return tuple(dict.fromkeys(map(self.reduced, reductions)))
+
+
+EVERYTHING = Signature()
+
 
 @dataclass(frozen=True)
 class Asked:
     """A surface as generated questions are put to it.
 
     needs_weights: it refuses a call without weight and pos_weight, so ones are passed;
-    promised: it is a loss of the user's own, which is due to accept what the formula allows.
+    promised: the dtypes in which it is due to accept what the formula allows, as a loss of the
+    user's own is; signature: what it takes.
     """
 
     surface: str
     needs_weights: bool = False
-    promised: bool = False
+    promised: tuple[str, ...] = ()
+    signature: Signature = EVERYTHING
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from .generate.plan import Abilities, Plan
 from .generate.probe import as_asked
 from .judge import KnownBehaviour
 from .question import Question, SameAsEager, Unmoved
-from .series import Asked, Asking, Group, Series
+from .series import EVERYTHING, Asked, Asking, Group, Series, Signature
 from .session import Session
 from .shrink import TRIES, TRIES_WHERE_COMPILED, Witnesses, shrinks, shrunk, small, tries_for
 from .tolerance import Grade
@@ -39,7 +39,8 @@ NEW_WORKERS = 3
 class Trial:
     """The generated questions of one backend.
 
-    surfaces: which of the backend's are asked; promised: they are a loss of the user's own;
+    surfaces: which of the backend's are asked; promised: the dtypes in which they are due to
+    accept what the formula allows; signature: what they take;
     known: what this release is known to do, by check id; eager: a session in eager mode, where
     `session` is in another, to compare the two.
     """
@@ -50,11 +51,13 @@ class Trial:
     surfaces: tuple[str, ...]
     grade: Grade
     known: Mapping[str, KnownBehaviour] = field(default_factory=dict)
-    promised: bool = False
+    promised: tuple[str, ...] = ()
+    signature: Signature = EVERYTHING
     eager: Session | None = None
     tallies: Tallies = field(default_factory=Tallies)
     examples: int = 0
     elements: int = 0
+    _asked: dict[str, Asked] = field(default_factory=dict)
     _seen: dict[str, Fold] = field(default_factory=dict)
     _first: dict[tuple[str, ...], Call] = field(default_factory=dict)
     _remembers: dict[tuple[str, ...], bool] = field(default_factory=dict)
@@ -80,7 +83,7 @@ class Trial:
 
         Raises BackendUnavailable where no worker can be had any more.
         """
-        asked = tuple(as_asked(self.session, s, self.promised) for s in self.surfaces)
+        asked = tuple(self._as_asked(surface) for surface in self.surfaces)
         acceptance = self.plan.acceptance()
         folds = self._put(acceptance, asked)
         yield acceptance.title, self._concluded(folds)
@@ -90,6 +93,19 @@ class Trial:
             if folds:
                 yield group.title, self._concluded(folds)
         yield "contracts seen in passing", self._concluded(self._seen)
+
+    def alone(self, surface: str, group: Group) -> tuple[dict[str, Fold], tuple[Check, ...]]:
+        """One group put to one surface: its folds, and the checks made of them and of the contracts
+        seen in passing. Raises as `checks` does."""
+        self._seen = {}
+        folds = self._put(group, (self._as_asked(surface),))
+        return folds, (*self._concluded(folds), *self._concluded(self._seen))
+
+    def _as_asked(self, surface: str) -> Asked:
+        if surface not in self._asked:
+            asked = as_asked(self.session, surface, self.promised, self.signature)
+            self._asked[surface] = asked
+        return self._asked[surface]
 
     def _put(self, group: Group, asked: tuple[Asked, ...]) -> dict[str, Fold]:
         """Asks a group's questions; the folds of its own series, by check id."""
@@ -300,7 +316,7 @@ class Trial:
     def _again(self, fold: Fold, before: Example, call: Call) -> Example | None:
         """A simpler call asked: the example if it fails as gravely and of the same kind."""
         question = fold.series.ask(fold.series, call)
-        if question is None:
+        if question is None or not all(map(self.signature.takes, question.calls)):
             return None
         try:
             smaller = self._asked_alone(fold, question)

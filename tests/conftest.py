@@ -10,6 +10,8 @@ import pytest
 
 import bce_conformance.adapters
 
+pytest_plugins = ["pytester"]
+
 ADAPTERS = Path(bce_conformance.adapters.__file__).parent
 FRAMEWORKS = ("torch", "paddle", "oneflow", "mindspore")
 

@@ -43,7 +43,7 @@ class AdapterFile:
 
 def load(file: Path) -> AdapterFile:
     """The adapter in a file. Raises AdapterError where it is none."""
-    module = _module(file)
+    module = module_of(file)
     missing = [name for name in REQUIRED if not hasattr(module, name)]
     if missing:
         raise AdapterError(f"{file}: expected an adapter file; it lacks {', '.join(missing)}")
@@ -58,7 +58,8 @@ def load(file: Path) -> AdapterFile:
     )
 
 
-def _module(file: Path) -> ModuleType:
+def module_of(file: Path) -> ModuleType:
+    """The adapter file as a module of this process. Raises AdapterError."""
     spec = importlib.util.spec_from_file_location(f"bce_adapter_{file.stem}", file)
     if spec is None or spec.loader is None:
         raise AdapterError(f"{file}: expected a Python file")

@@ -199,13 +199,19 @@ def layout_source(array, made):
 
 
 def own_source(call):
-    """The call of the user's loss: call["own_loss"] is an OwnLoss's file and callable."""
-    file, name = call["own_loss"]["file"], call["own_loss"]["callable"]
+    """The call of the user's loss: call["own_loss"] is an OwnLoss's file and callable, or has the
+    statement that makes own_loss."""
+    loss = call["own_loss"]
+    if "statement" not in loss:
+        name = os.path.splitext(os.path.basename(loss["file"]))[0]
+        loss = {
+            "statement": "from %s import %s as own_loss  # %s"
+            % (name, loss["callable"], loss["file"])
+        }
     weights = [n for n in ("weight", "pos_weight") if call["arguments"][n] is not None]
     passed = ["%s=%s" % (n, n) for n in weights]
     passed += ["%s=%r" % option for option in call["options"].items()]
     return [
-        "from %s import %s as own_loss  # %s"
-        % (os.path.splitext(os.path.basename(file))[0], name, file),
+        loss["statement"],
         "print(own_loss(%s))" % ", ".join(["logits", "target", *passed]),
     ]

@@ -309,6 +309,8 @@ def reproduction(call, literal):
 
 def own_source(loss):
     """The import of the user's loss; under its own name it could hide a name of the paste."""
+    if "statement" in loss:
+        return loss["statement"]
     file = os.path.basename(loss["file"])
     names = (os.path.splitext(file)[0], loss["callable"], loss["file"])
     return "from %s import %s as own_loss  # %s" % names

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -130,10 +130,6 @@ def _joined(reports: Sequence[Json]) -> Json:
     checks = [check for report in reports for check in report["checks"]]
     counts = Counter(check["verdict"] for check in checks)
     first = reports[0]
-    rows: dict[tuple[str, ...], Json] = {}
-    for row in (row for report in reports for row in report["accuracy"]):
-        key = tuple(row[k] for k in ("surface", "quantity", "dtype", "reduction"))
-        rows[key] = _added(rows[key], row) if key in rows else row
     effort: Counter[str] = Counter()
     for report in reports:
         effort.update(report["times"].get("generated", {}))
@@ -145,13 +141,22 @@ def _joined(reports: Sequence[Json]) -> Json:
         "lost_workers": [lost for r in reports for lost in r["lost_workers"]],
         "summary": {v: counts[v] for v in VERDICTS if counts[v]},
         "checks": checks,
-        "accuracy": list(rows.values()),
+        "accuracy": added(row for report in reports for row in report["accuracy"]),
         "times": {
             "started": min(r["times"]["started"] for r in reports),
             "seconds": round(sum(r["times"]["seconds"] for r in reports), 1),
             "generated": {k: round(v, 3) for k, v in effort.items()},
         },
     }
+
+
+def added(rows: Iterable[Json]) -> list[Json]:
+    """Rows of figures, those of the same kind added up."""
+    sums: dict[tuple[str, ...], Json] = {}
+    for row in rows:
+        key = tuple(row[k] for k in ("surface", "quantity", "dtype", "reduction"))
+        sums[key] = _added(sums[key], row) if key in sums else row
+    return list(sums.values())
 
 
 ADDED = ("calls", "elements", "correctly_rounded")

@@ -76,7 +76,7 @@ def _job(
         grade=options.grade,
         plan=plan if generated else None,
         surfaces=() if own_loss else selected.of(target.adapter),
-        promised=own_loss is not None,
+        promised=("float32",) if own_loss else (),
         known=known,
         eager=eager if options.mode != "eager" and "eager" in target.adapter.modes else None,
         whole=selected.everything and not (own_loss or options.only or options.cases),

@@ -32,7 +32,7 @@ from ..sweep.journal import Journal
 from ..sweep.line import array, blocks
 from ..sweep.markdown import page
 from ..sweep.plan import SWEPT, SweepPlan
-from ..sweep.report import Swept, checked, document, file_name
+from ..sweep.report import Swept, asked_json, checked, document, file_name
 from ..sweep.run import work
 from . import UsageError
 from .merge import by_sweep, merged
@@ -116,7 +116,7 @@ class _Sweep:
         if not names:
             few = self.plan.dtype in ("float32", "float64")
             names = list(session.backend.surfaces)[: FIRST_SURFACES if few else None]
-        return [as_asked(session, name, False) for name in names]
+        return [as_asked(session, name) for name in names]
 
     def _takes(self, session: IsolatedSession, asked: Asked) -> bool:
         """Whether the surface has the dtype at all: a refusal is no deviation."""
@@ -161,7 +161,7 @@ class _Sweep:
             "sweep": __version__,
             "backend": backend_json(session.backend),
             "plan": asdict(self.plan),
-            "asked": [asdict(each) for each in asked],
+            "asked": list(map(asked_json, asked)),
             "tile": self.options.tile,
             "timed": self.options.timed,
         }

@@ -24,7 +24,7 @@ from ..series import Ask, Asked, Asking, Series
 from ..vocabulary import FORWARD, QUANTITIES, Array, Call
 from .dice import Dice
 from .situation import Recipe, Shape, Situation, drawn
-from .topics import call_of, formula, ones
+from .topics import call_of, formula, ones, unweighted
 from .values import Pool, everyday_logits, everyday_weights, targets
 
 DOCUMENT = "the contract"
@@ -106,10 +106,13 @@ def same_as_eager(series: Series) -> Series:
 
 def accepted(asked: Asked, dtype: str) -> Iterator[Asking]:
     """One plain call for each quantity: those that are refused are not asked any further."""
+    reduction = asked.signature.reduced("mean")
     for quantity in QUANTITIES:
         series = contract("accepts", "Whether this dtype and derivative can be had.", formula,
-                          asked, dtype, quantity)  # fmt: skip
-        yield series, formula(series, _plain_call(asked, dtype, quantity))
+                          asked, dtype, quantity, reduction)  # fmt: skip
+        call = _plain_call(asked, dtype, quantity)
+        if asked.signature.takes(call):
+            yield series, formula(series, call)
 
 
 def _plain_call(asked: Asked, dtype: str, quantity: str) -> Call:
@@ -117,7 +120,7 @@ def _plain_call(asked: Asked, dtype: str, quantity: str) -> Call:
     weight = found.weight if of == "weight" else None
     pos_weight = found.pos_weight if of == "pos_weight" else None
     few = replace(found, weight=weight, pos_weight=pos_weight)
-    return call_of(few, asked, quantity, "mean")
+    return call_of(few, asked, quantity, asked.signature.reduced("mean"))
 
 
 @lru_cache
@@ -173,7 +176,7 @@ def _no_meaning(why: str) -> Ask:
 def refusals(asked: Asked, dtype: str, seed: int) -> Iterator[Asking]:
     """Calls that nothing but a refusal answers; how it is worded is left open."""
     dice = Dice(seed, "refusals", dtype)
-    for reduction in ("none", "mean"):
+    for reduction in asked.signature.each("none", "mean"):
         for name, shape, other in TARGET_SHAPES:
             why = f"logits {list(shape)} and target {list(other)} are not of one shape"
             call = _of_shapes(asked, dtype, dice, reduction, shape, target=other)
@@ -232,7 +235,7 @@ def integer_targets(asked: Asked, dtype: str, seed: int) -> Iterator[Asking]:
     """Accepted or refused; where accepted, the value is the formula's, in the logits' dtype."""
     dice = Dice(seed, "integer-target", dtype)
     for name in INTEGERS:
-        for reduction in ("none", "mean"):
+        for reduction in asked.signature.each("none", "mean"):
             for quantity in (FORWARD, "grad.logits"):
                 found = _hard(dtype, name, dice)
                 sentence = "An integer target that is accepted counts as the number that it is."
@@ -284,23 +287,27 @@ def mixed_dtypes(asked: Asked, dtype: str, seed: int) -> Iterator[Asking]:
 def memory(asked: Asked, dtype: str, seed: int, quantities: Sequence[str]) -> Iterator[Asking]:
     """The same call gives the same result: at once, after other calls, after one that failed."""
     dice = Dice(seed, "memory", dtype)
-    other = _of_shapes(asked, dtype, dice, "sum", (5, 2), weight=(5, 2), pos_weight=(2,))
-    wrong = _of_shapes(asked, dtype, dice, "mean", (4,), target=(3,))
-    unbroadcastable = _of_shapes(asked, dtype, dice, "mean", (4, 3), weight=(4, 2))
+    signature = asked.signature
+    of = signature.reduced
+    other = _of_shapes(asked, dtype, dice, of("sum"), (5, 2), weight=(5, 2), pos_weight=(2,))
+    other = unweighted(other, signature)
+    wrong = _of_shapes(asked, dtype, dice, of("mean"), (4,), target=(3,))
+    unbroadcastable = _of_shapes(asked, dtype, dice, of("mean"), (4, 3), weight=(4, 2))
     unknown = _of_shapes(asked, dtype, dice, "avg", (4, 3))
     slope = replace(other, want=("grad.logits",))
+    failing = tuple(filter(signature.takes, (wrong, unbroadcastable, unknown)))
     between: dict[str, tuple[Call, ...]] = {
         "called-twice": (),
         "after-other-calls": (other, slope, other),
-        "after-a-failed-call": (wrong, unbroadcastable, unknown),
+        "after-a-failed-call": failing,
     }
     for name, calls in between.items():
         for quantity in quantities:
-            reduction = "mean" if name != "called-twice" else "none"
+            reduction = of("mean" if name != "called-twice" else "none")
             sentence = "One call does not spoil another: asked again, it gives the same."
             series = contract(name, sentence, _unmoved(calls), asked, dtype, quantity, reduction)
             for found in drawn(name, WEIGHTED, dtype, seed, 3, 60):
-                call = call_of(found, asked, quantity, reduction)
+                call = call_of(unweighted(found, signature), asked, quantity, reduction)
                 yield series, _question(series, call, Expectation(Unmoved(calls)))
             if name == "after-a-failed-call":
                 # What failed before may have spoilt the first of two calls already, but not the
@@ -321,12 +328,12 @@ def of_another_size(
     dice = Dice(seed, "another-size", dtype)
     for reduction in ("none", "mean", "sum"):
         for quantity in quantities:
-            before, call = (
-                replace(
-                    _of_shapes(asked, dtype, dice, reduction, (n,), weight=(n,), pos_weight=(n,)),
-                    want=(quantity,),
-                )
+            sized = [
+                _of_shapes(asked, dtype, dice, reduction, (n,), weight=(n,), pos_weight=(n,))
                 for n in (17, 23)
+            ]
+            before, call = (
+                replace(unweighted(each, asked.signature), want=(quantity,)) for each in sized
             )
             sentence = "A call of another length before it makes no difference."
             series = contract("after-a-call-of-another-size", sentence, _after(before), asked,

@@ -71,14 +71,19 @@ class Plan:
     def _topic(
         self, topic: topics.Topic, dtype: str, able: Abilities, asked: tuple[Asked, ...]
     ) -> list[list[Asking]]:
-        found = topics.drawn_for(topic, dtype, self.seed, 2 if self.thrifty else self.count)
+        (signature,) = {each.signature for each in asked}  # of one run, all take the same
+        topic = topics.suited(topic, signature)
+        count = 2 if self.thrifty else self.count
+        if topic.largest == topics.SINGLE:
+            count *= topics.SINGLES
+        found = topics.drawn_for(topic, dtype, self.seed, count)
         askings = (
             asking
             for batch in topics.topic_askings(topic, asked, found)
             for asking in batch
             if asking[0].quantity in able.get((asking[0].surface, dtype), ())
         )
-        return in_batches(askings)
+        return in_batches(filter(takeable, askings))
 
     def _others(self, dtype: str) -> dict[str, Callable[[Asked, Sequence[str]], Iterable[Asking]]]:
         seed, count = self.seed, self.count
@@ -119,7 +124,13 @@ def _each(
         quantities = able.get((surface.surface, dtype), ())
         if quantities:
             askings += [a for a in ask(surface, quantities) if a[0].quantity in quantities]
-    return in_batches(askings)
+    return in_batches(filter(takeable, askings))
+
+
+def takeable(asking: Asking) -> bool:
+    """Whether the surface takes what the question's calls are made of."""
+    series, question = asking
+    return all(map(series.asked.signature.takes, question.calls))
 
 
 def in_batches(askings: Iterable[Asking]) -> list[list[Asking]]:

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..series import Asked
+from ..series import EVERYTHING, Asked, Signature
 from ..session import Session
 from ..vocabulary import FORWARD, Raised
 from .contracts import plain
 from .topics import call_of
 
 
-def as_asked(session: Session, surface: str, promised: bool) -> Asked:
+def as_asked(
+    session: Session,
+    surface: str,
+    promised: tuple[str, ...] = (),
+    signature: Signature = EVERYTHING,
+) -> Asked:
     """Whether the surface wants weights with every call, as some classes do."""
-    asked = Asked(surface, promised=promised)
+    asked = Asked(surface, promised=promised, signature=signature)
+    if not {"weight", "pos_weight"}.issubset(signature.arguments):
+        return asked
     bare = replace(plain("float32"), weight=None, pos_weight=None)
     if not isinstance(session.run(call_of(bare, asked, FORWARD, "mean")).of(FORWARD), Raised):
         return asked

@@ -12,7 +12,7 @@ from ..series import Ask, Asked, Asking, Series
 from ..vocabulary import FORWARD, HESSIAN, Array, Call
 from .dice import Dice
 from .situation import OF_STRIDES, USUAL, Recipe, Situation, drawn
-from .topics import call_of
+from .topics import call_of, unweighted
 from .values import everyday_logits, everyday_weights, targets
 
 DOCUMENT = "the relations"
@@ -187,7 +187,8 @@ def relations(
         ask = _asking(relation.derived)
         for found in situations_of(relation, dtype, seed, count):
             for quantity in (q for q in relation.quantities if q in quantities):
-                call = call_of(found, asked, quantity, relation.reduction)
+                call = call_of(unweighted(found, asked.signature), asked, quantity,
+                               relation.reduction)  # fmt: skip
                 series = series_of(relation.name, relation.sentence, ask, asked, dtype, quantity,
                                    relation.reduction)  # fmt: skip
                 question = ask(series, _mirrorable(call) if relation.name == "symmetry" else call)
@@ -247,7 +248,8 @@ def _batches_of_one(
         for quantity in (q for q in (FORWARD, "grad.logits") if q in quantities):
             series = series_of("batch-of-one", "An item's loss is the same alone and in a batch.",
                                _no_other, asked, dtype, quantity, "none")  # fmt: skip
-            pair = batch_of_one(call_of(found, asked, quantity, "none"))
+            whole = call_of(unweighted(found, asked.signature), asked, quantity, "none")
+            pair = batch_of_one(whole)
             if pair is not None:
                 yield series, _question(series, *pair)
 

@@ -13,7 +13,7 @@ from ..series import Asked, Asking, Series
 from ..vocabulary import FORWARD, Array
 from .dice import Dice
 from .situation import Recipe, Shape, Situation, Structure, situation
-from .topics import DERIVATIVES, DOCUMENT, REDUCTIONS, call_of, formula
+from .topics import DERIVATIVES, DOCUMENT, REDUCTIONS, call_of, formula, unweighted
 from .values import everyday_logits, everyday_weights, targets
 
 PLAIN = Recipe(everyday_logits, targets)
@@ -35,11 +35,14 @@ PERIOD = 4099
 
 @dataclass(frozen=True)
 class Sizes:
+    """bare: what takes no pos_weight is asked the same without it."""
+
     name: str
     rule: str
     shapes: tuple[Shape, ...]
     asked: tuple[tuple[str, str], ...]
     recipe: Recipe = PLAIN
+    bare: bool = False
 
 
 EACH = tuple((q, r) for r in ("none", "mean", "sum") for q in (FORWARD, "grad.logits"))
@@ -52,7 +55,7 @@ SIZES = (
           EACH, WEIGHTED),
     Sizes("short-vectors", "vectors of every length to 40", SHORT, LENGTHS),
     Sizes("long-vectors", "lengths about the powers of two, where kernels change", LONG, LENGTHS,
-          WEIGHTED),
+          WEIGHTED, bare=True),
     Sizes("empty", "the sum of nothing is 0 and the mean of nothing NaN", EMPTY, EACH),
 )  # fmt: skip
 
@@ -64,7 +67,10 @@ def sized(
     kind = "reduction" if sizes.name == "empty" else "property"
     for shape in sizes.shapes:
         found = _of_shape(sizes.name, sizes.recipe, shape, dtype, seed)
-        for quantity, reduction in sizes.asked:
+        if sizes.bare:
+            found = unweighted(found, asked.signature)
+        reduced = asked.signature.reduced
+        for quantity, reduction in dict.fromkeys((q, reduced(r)) for q, r in sizes.asked):
             # What an accumulator loses over so many is asked by `large`, where it shows.
             summed = quantity == FORWARD and reduction != "none" and found.logits.size > 8192
             if quantity in quantities and not summed:
@@ -98,7 +104,7 @@ def large(asked: Asked, dtype: str, seed: int, most: int, quantities: Sequence[s
     for count in COUNTS:
         if count > (min(most, 2**22) if small else most):
             continue
-        found = _cycled(dtype, seed, count // PERIOD)
+        found = unweighted(_cycled(dtype, seed, count // PERIOD), asked.signature)
         for quantity, reduction, name in _large_questions(count, found):
             if quantity in quantities:
                 rule = "an accumulator is due that loses no more than pairwise summation in float32"

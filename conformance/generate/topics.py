@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import TypeVar
 
 import numpy as np
 
 from ..question import AgreesWithReference, Expectation, Question, Source
-from ..series import Asked, Asking, Series
+from ..series import Asked, Asking, Series, Signature
 from ..vocabulary import FORWARD, HESSIAN, Array, Call
 from . import values
 from .situation import (
@@ -165,9 +166,8 @@ THRIFTY = tuple(
 
 def formula(series: Series, call: Call) -> Question:
     """The formula of the call itself, of its shape and dtype; a refusal is fine if not promised."""
-    optional = not (series.asked.promised and series.dtype == "float32"
-                    and series.quantity in (FORWARD, "grad.logits"))  # fmt: skip
-    expectation = Expectation(AgreesWithReference(call, optional=optional))
+    due = series.dtype in series.asked.promised and series.quantity in (FORWARD, "grad.logits")
+    expectation = Expectation(AgreesWithReference(call, optional=not due))
     return Question(series.question_id, series.kind, call, expectation, series.source, series.note)
 
 
@@ -209,6 +209,36 @@ def call_of(found: Situation, asked: Asked, quantity: str, reduction: str | None
 @lru_cache(maxsize=512)
 def ones(dtype: str, shape: tuple[int, ...]) -> Array:
     return Array.rounded(dtype, np.ones(shape))
+
+
+SINGLE = 1
+"""Elements of arrays whose sum would overflow although their mean does not."""
+SINGLES = 16
+"""Arrays of a single element in the place of one of LARGEST."""
+
+
+def suited(topic: Topic, signature: Signature) -> Topic:
+    """The topic for a loss that takes no reduction: unreduced results are asked about as it
+    reduces them, extreme ones singly; what is about another reduction is left out."""
+    if "reduction" in signature.arguments or signature.reduction in topic.reductions:
+        return replace(topic, reductions=tuple(filter(signature.gives, topic.reductions)))
+    if topic.reductions != ("none",):
+        return replace(topic, reductions=())
+    reduced = replace(topic, reductions=(signature.reduction,))
+    return reduced if topic.everyday else replace(reduced, largest=SINGLE, forms=("line",))
+
+
+Weighted = TypeVar("Weighted", Situation, Call)
+
+
+def unweighted(found: Weighted, signature: Signature) -> Weighted:
+    """Without the weights that the loss does not take, where they are not the question."""
+    taken = signature.arguments
+    return replace(
+        found,
+        weight=found.weight if "weight" in taken else None,
+        pos_weight=found.pos_weight if "pos_weight" in taken else None,
+    )
 
 
 def topic_askings(

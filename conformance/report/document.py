@@ -130,9 +130,12 @@ def slim(check: Json) -> Json:
     return {**check, "witness": witness}
 
 
-def file_name(report: Json, taken: Sequence[str] = ()) -> str:
-    """ADAPTER-VERSION-DEVICE-MODE.json; a second one of the same name gets a number."""
-    stem = file_stem(report["backend"])
+def file_name(report: Json, taken: Sequence[str] = (), of: str = "") -> str:
+    """ADAPTER-VERSION-DEVICE-MODE.json; a second one of the same name gets a number.
+
+    of: what the report is of, where that is not the framework's own.
+    """
+    stem = file_stem(report["backend"]) + (f"-{of}" if of else "")
     name, count = f"{stem}.json", 2
     while name in taken:
         name, count = f"{stem}-{count}.json", count + 1

@@ -12,13 +12,14 @@ from typing import Protocol
 from ..vocabulary import Backend, Call, Outcome
 from .isolated import IsolatedSession, LostWorker
 from .local import AdapterModule, LocalSession
-from .own_loss import OwnLoss
+from .own_loss import Closure, OwnLoss
 from .tiles import Tile, Tiles, TilesOver
 from .unavailable import BackendUnavailable
 
 __all__ = [
     "AdapterModule",
     "BackendUnavailable",
+    "Closure",
     "IsolatedSession",
     "LocalSession",
     "LostWorker",

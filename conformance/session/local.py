@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from ..vocabulary import Array, Backend, Call, Failure, Outcome
 from . import worker
 from .isolated import LostWorker, end_from_wire
-from .own_loss import OwnLoss
+from .own_loss import Closure, OwnLoss
 from .unavailable import BackendUnavailable
 
 
@@ -37,14 +37,18 @@ class LocalSession:
         *,
         device: str = "cpu",
         mode: str = "eager",
-        loss: OwnLoss | None = None,
+        loss: OwnLoss | Closure | None = None,
     ) -> None:
         where = f"{adapter.NAME} on {device} ({mode}) in this interpreter"
         try:
             self._adapter = adapter.open(device, mode)
             about = worker.about(adapter, self._adapter)
-            if loss is not None:
+            if isinstance(loss, Closure):
+                worker.require_taken(loss.surface, self._adapter)
+                self._adapter.own_loss = loss.function
+            elif loss is not None:
                 worker.hand_over(loss.wire(), self._adapter)
+            if loss is not None:
                 about["surfaces"] = [loss.surface]
         except worker.NoOwnLoss as error:
             raise BackendUnavailable(f"{where}: {error}") from error

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -25,3 +27,14 @@ class OwnLoss:
 
     def wire(self) -> dict[str, str]:
         return {"file": str(self.file), "callable": self.callable, "source": self.source}
+
+
+@dataclass(frozen=True)
+class Closure:
+    """A callable of this process in the place of the framework's loss; it cannot be sent.
+
+    It is called as a loss of the user's own is; surface is what reports call it.
+    """
+
+    function: Callable[..., Any]
+    surface: str

@@ -549,9 +549,14 @@ def own_surface(loss: Any) -> str:
 
 def hand_over(loss: Any, adapter: Any) -> None:
     """Puts the user's loss in the place of the framework's. Raises NoOwnLoss."""
-    if not hasattr(adapter, "own_loss"):
-        raise NoOwnLoss("%s: this adapter does not take a loss of one's own" % loss["file"])
+    require_taken(loss["file"], adapter)
     adapter.own_loss = own_loss(loss)
+
+
+def require_taken(name: str, adapter: Any) -> None:
+    """Raises NoOwnLoss if the adapter takes no loss of the user's own."""
+    if not hasattr(adapter, "own_loss"):
+        raise NoOwnLoss("%s: this adapter does not take a loss of one's own" % name)
 
 
 def own_loss(loss: Any) -> Any:

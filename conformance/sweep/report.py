@@ -96,11 +96,16 @@ def document(
     if count > 1:
         report["units"] = {
             "plan": {**asdict(swept.plan), "shard": list(swept.plan.shard)},
-            "asked": [asdict(asked) for asked in swept.asked],
+            "asked": list(map(asked_json, swept.asked)),
             "done": [done.json() for _, done in sorted(swept.done.items())],
             "witnesses": [_kept(row, checks[row.check_id], swept.grade) for row in rows],
         }
     return report
+
+
+def asked_json(asked: Asked) -> Json:
+    """What a sweep has to know of a surface."""
+    return {"surface": asked.surface, "needs_weights": asked.needs_weights}
 
 
 def _kept(row: Row, made: Check, grade: Grade) -> Json:
@@ -119,7 +124,7 @@ def joined(reports: Sequence[Json], backend: Backend, adapter: AdapterFile) -> J
     """The shards of one sweep as the report of the whole; all are there, each once."""
     first = reports[0]["units"]
     plan = plan_of(reports[0])
-    asked = tuple(Asked(**each) for each in first["asked"])
+    asked = tuple(Asked(a["surface"], a["needs_weights"]) for a in first["asked"])
     done = {d["unit"]: Done.from_json(d) for r in reports for d in r["units"]["done"]}
     best: dict[str, tuple[tuple[Any, ...], Check]] = {}
     for report in reports:

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import faulty_adapter
 import pytest
 from asking import WANT, ask, assert_answered, assert_values
 
-from bce_conformance.session import BackendUnavailable, IsolatedSession, LocalSession, Session
+from bce_conformance.adapters import numpy as numpy_adapter
+from bce_conformance.session import (
+    BackendUnavailable,
+    Closure,
+    IsolatedSession,
+    LocalSession,
+    Session,
+)
+from bce_conformance.vocabulary import Array
 
 
 def test_a_call_is_answered() -> None:
@@ -47,3 +57,19 @@ def test_a_device_that_is_not_there() -> None:
 
 def test_both_describe_the_same_backend(shared: IsolatedSession) -> None:
     assert LocalSession(faulty_adapter).backend == shared.backend
+
+
+def test_a_closure_in_the_place_of_the_frameworks_loss() -> None:
+    scale = 2.0
+    closure = Closure(lambda input, target, reduction: scale * input, "mine")
+    session = LocalSession(numpy_adapter, loss=closure)
+    assert session.backend.surfaces == ("mine",)
+    call = replace(ask(), want=("forward",), options={"reduction": "none"}, weight=None)
+    returned = session.run(call).of("forward")
+    assert isinstance(returned, Array)
+    assert returned.values.tolist() == (2 * call.logits.values).tolist()
+
+
+def test_an_adapter_that_takes_no_closure() -> None:
+    with pytest.raises(BackendUnavailable, match="mine: this adapter does not take a loss of"):
+        LocalSession(faulty_adapter, loss=Closure(lambda input, target: input, "mine"))

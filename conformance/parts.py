@@ -1,0 +1,142 @@
+"""A backend asked in parts, in any order and none of them twice: what test items are made of.
+
+A run asks everything of a backend; a part is one question of a case file, or one group of what is
+generated, put to one surface in one dtype. Parts share a session, and what they learn about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .adapters import AdapterFile
+from .check import Check
+from .engine import applying, ask, still
+from .generate.plan import Abilities, Plan
+from .known import Known
+from .question import Question
+from .series import Group
+from .session import Session
+from .tolerance import Grade
+from .trial import Trial, abilities
+
+ACCEPTS = "accepts"
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is generated under one title for one surface in one dtype."""
+
+    surface: str
+    title: str
+    dtype: str
+
+
+def parts(plan: Plan, surfaces: Sequence[str]) -> list[Part]:
+    """All parts, in the order in which a run asks them; nothing has to be drawn to know them."""
+    return [
+        Part(surface, title, dtype)
+        for surface in surfaces
+        for dtype in plan.dtypes
+        for title in (ACCEPTS, *_groups(plan, dtype, {}))
+    ]
+
+
+def _groups(plan: Plan, dtype: str, able: Abilities) -> dict[str, Group]:
+    """The groups of one dtype by title, the dtype left out of it."""
+    groups = replace(plan, dtypes=(dtype,)).groups(able)
+    return {group.title.removesuffix(f" {dtype}"): group for group in groups}
+
+
+class Parts:
+    """The parts of one backend. `open` starts its session when the first part is asked.
+
+    `rows` has how exact the results were so far.
+    """
+
+    def __init__(
+        self,
+        open: Callable[[], Session],
+        adapter: AdapterFile,
+        plan: Plan,
+        grade: Grade,
+        known: Sequence[Known],
+    ) -> None:
+        self._open, self._adapter, self._plan = open, adapter, plan
+        self._grade, self._entries = grade, known
+        self._able: dict[tuple[str, str], Abilities] = {}
+        self._accepted: dict[tuple[str, str], list[Check]] = {}
+        self._seen = 0
+        self._session: Session | None = None
+        self._trial: Trial | None = None
+        self._known: dict[str, Known] = {}
+
+    @property
+    def session(self) -> Session:
+        """Raises BackendUnavailable."""
+        if self._session is None:
+            self._session = self._open()
+            self._known = applying(self._entries, self._session.backend)
+            self._trial = Trial(self._session, self._adapter, self._plan, (), self._grade,
+                                self._known)  # fmt: skip
+        return self._session
+
+    @property
+    def started(self) -> bool:
+        return self._session is not None
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The `accuracy` of a report, of all parts so far."""
+        if self._trial is None:
+            return []
+        return self._trial.tallies.rows(self.session.backend, self._adapter)
+
+    def question(self, question: Question) -> list[Check]:
+        """The checks of a question of a case file. Raises BackendUnavailable."""
+        answered = ask(self.session, question, self._adapter, self._grade, self._known)
+        return self._still(answered)
+
+    def part(self, part: Part) -> list[Check]:
+        """The checks of a part: its own, and of the contracts seen in passing while it was asked.
+
+        None where the surface does not give what the part is about. Raises BackendUnavailable.
+        """
+        if part.title == ACCEPTS:
+            return self._accepts(part.surface, part.dtype)
+        self._accepts(part.surface, part.dtype)
+        able = self._able[part.surface, part.dtype]
+        group = _groups(self._plan, part.dtype, able)[part.title]
+        return self._still(self.trial.alone(part.surface, group)[1])
+
+    def lost(self) -> list[str]:
+        """Why workers were lost between calls since this was last asked."""
+        if self._session is None:
+            return []
+        causes = [worker.cause for worker in self._session.lost[self._seen :]]
+        self._seen += len(causes)
+        return causes
+
+    def close(self) -> None:
+        if self._session is not None:
+            self._session.close()
+
+    @property
+    def trial(self) -> Trial:
+        if self._trial is None:
+            self.session  # noqa: B018  (starts it)
+        assert self._trial is not None
+        return self._trial
+
+    def _accepts(self, surface: str, dtype: str) -> list[Check]:
+        key = surface, dtype
+        if key not in self._accepted:
+            group = replace(self._plan, dtypes=(dtype,)).acceptance()
+            folds, checks = self.trial.alone(surface, group)
+            self._able[key] = abilities(folds.values())
+            self._accepted[key] = self._still(checks)
+        return self._accepted[key]
+
+    def _still(self, checks: Sequence[Check]) -> list[Check]:
+        return [still(self.session, c, self._adapter, self._grade, self._known) for c in checks]
