@@ -69,8 +69,9 @@ def _recorded(series: Series, call: Call) -> Question:
 def special_values(asked: Asked, dtype: str, quantities: Sequence[str]) -> Iterator[Asking]:
     for row in ROWS:
         for quantity in (q for q in (FORWARD, "grad.logits") if q in quantities):
-            both = row.judged and quantity == FORWARD
-            for reduction in asked.signature.each(*(("none", "mean") if both else ("none",))):
+            summed = row.judged and quantity == FORWARD
+            each = ("none", "mean", "sum") if summed else ("none",)
+            for reduction in asked.signature.each(*each):
                 # A gradient at an infinite logit has a finite limit: left open.
                 judged = row.judged and (
                     quantity == FORWARD or math.isfinite(row.x) or row.x != row.x
