@@ -195,8 +195,7 @@ def _add_merge(sub: argparse.ArgumentParser) -> None:
 
 
 def _add_report(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("reports", type=Path, metavar="DIR",
-                     help="a folder of reports, those in its folder `sweeps` too; or one report")  # fmt: skip
+    sub.add_argument("reports", type=Path, metavar="DIR", help="a folder of reports, or one report")
     sub.add_argument("--html", type=Path, metavar="FILE", help="write one page that loads nothing")
     sub.add_argument("--markdown", type=Path, metavar="FILE", help="write Markdown")
     sub.add_argument("--since", type=Path, metavar="OLD",

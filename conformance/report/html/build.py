@@ -10,6 +10,7 @@ from typing import Any
 
 from ...check import FAILING
 from ...diff import LABELS, Change, Difference, row_name
+from ...dtypes import FLOATS
 from ...vocabulary import QUANTITIES
 from ..changes import release
 from .evidence import (
@@ -18,6 +19,7 @@ from .evidence import (
     Kept,
     exact,
     findings,
+    kind_of,
     reason,
     share_of_check,
     share_of_row,
@@ -28,7 +30,6 @@ from .figure import at_bits, figure
 from .special import is_tabled, special
 from .view import (
     GRAVEST,
-    WORDS,
     Cell,
     Changed,
     ChangeList,
@@ -58,6 +59,7 @@ QUANTITY_NAMES = {
     "hessian.logits": "∂² logits",
     "none": "the call",
 }
+DTYPES = tuple(FLOATS)
 CLAIMS = "claims"
 SWEEP = "sweep"
 MOST_CHANGES = 60
@@ -187,9 +189,7 @@ def _badness(detail: Detail) -> tuple[float, float]:
 
 
 def _how_far(detail: Detail) -> str:
-    if detail.share is None:
-        return WORDS[detail.verdict]
-    return f"{share_shown(detail.share)} × tolerance"
+    return f"{detail.number} × what is allowed" if detail.share is not None else detail.number
 
 
 def _headline(held: Sequence[Held], each: Backend) -> str:
@@ -254,15 +254,13 @@ def _surfaces(each: Backend, title: str, figures: Once) -> tuple[Surface, ...]:
     for held in each.held:
         of_surface[held.check["surface"]].append(held)
     names = [*each.backend["surfaces"], *of_surface, *(row["surface"] for _, row in each.rows)]
-    specials = Once()
+    met = Once()
     made = []
     for index, name in enumerate(dict.fromkeys(names), 1):
         rows = [(kept, row) for kept, row in each.rows if row["surface"] == name]
         if of_surface[name] or rows:
             anchor = f"{each.anchor}s{index}"
-            made.append(
-                _surface(each, anchor, name, title, of_surface[name], rows, figures, specials)
-            )
+            made.append(_surface(each, anchor, name, title, of_surface[name], rows, figures, met))
     return tuple(_with_figures_of_others(made))
 
 
@@ -274,7 +272,7 @@ def _surface(
     held: Sequence[Held],
     rows: Sequence[tuple[Kept, Json]],
     figures: Once,
-    specials: Once,
+    met: Once,
 ) -> Surface:
     documented = [h for h in held if h.check["kind"] == "documented"]
     others = [h for h in held if h.check["kind"] != "documented"]
@@ -293,8 +291,9 @@ def _surface(
     )
     table, where = special(others), None
     if table is not None:
-        where = specials.met(table, Elsewhere(f"{anchor}special", name))
-    open_ = tuple(_left_open([h for h in others if not is_tabled(h)]))
+        where = met.met(table, Elsewhere(f"{anchor}special", name))
+    left_open, count = _left_open([h for h in others if not is_tabled(h)])
+    open_at = met.met(left_open, Elsewhere(f"{anchor}open", name)) if left_open else None
     return Surface(
         anchor=anchor,
         name=name,
@@ -302,23 +301,26 @@ def _surface(
         details=details,
         special=table if where is None else None,
         special_at=where,
-        left_open=tuple(said for said, _ in open_),
-        left_open_count=sum(count for _, count in open_),
+        left_open=left_open if open_at is None else (),
+        left_open_count=count,
+        open_at=open_at,
     )
 
 
 LEFT_OPEN = ("characterised", "unsupported", "refused")
 
 
-def _left_open(held: Sequence[Held]) -> Iterator[tuple[Said, int]]:
-    """What is on no side, alike answers to variants of one case together."""
+def _left_open(held: Sequence[Held]) -> tuple[tuple[Said, ...], int]:
+    """What is on no side, alike answers to variants of one case together, and how many checks."""
     alike: dict[tuple[str, str, str], list[Held]] = defaultdict(list)
     for each in held:
         if each.verdict in LEFT_OPEN:
             alike[each.case, each.verdict, each.check["summary"]].append(each)
+    said = []
     for (case, verdict, summary), variants in alike.items():
         more = f"{case} ({len(variants)} variants)" if len(variants) > 1 else variants[0].name
-        yield Said(more, verdict, summary), len(variants)
+        said.append(Said(more, verdict, summary))
+    return tuple(said), sum(map(len, alike.values()))
 
 
 def _claims(anchor: str, held: Sequence[Held], changes: Sequence[Change]) -> Claims | None:
@@ -374,10 +376,10 @@ def _detail(
     figures: Once,
 ) -> Detail:
     found = findings(held)
-    plain = [row for _, row in rows]
+    plain = sorted((row for _, row in rows), key=lambda row: DTYPES.index(row["dtype"]))
     shares = [share_of_row(row, kept.grade) for kept, row in rows]
     bad = [share_of_check(h.check) for h in held if h.verdict in BAD]
-    numbers = [share for share in (bad or shares) if share is not None]
+    share = max((n for n in (bad or shares) if n is not None), default=None)
     drawn, elsewhere = [], []
     for row in plain:
         if row.get("sweep", {}).get("blocks"):
@@ -392,7 +394,8 @@ def _detail(
         name=name,
         title=here.title,
         verdict=gravest(h.verdict for h in held) if held else _verdict_of_rows(rows),
-        share=max(numbers, default=None),
+        share=share,
+        number=kind_of(held) if bad and share is None else share_shown(share),
         counts=_counted(held),
         worst=None if found else worst_of(plain, held),
         findings=found,
@@ -463,9 +466,7 @@ def _groups(columns: Sequence[Column]) -> Iterator[Group]:
     for index, column in enumerate(columns):
         for surface in column.surfaces:
             named[surface.name.removeprefix(f"{column.framework}.")][index] = surface
-    frameworks = {
-        name: len({columns[i].framework for i in own}) for name, own in named.items()
-    }
+    frameworks = {name: len({columns[i].framework for i in own}) for name, own in named.items()}
     for name in sorted(named, key=lambda n: -frameworks[n]):
         own = [named[name].get(index) for index in range(len(columns))]
         lines = [_line("claims", own, _claims_cell)]
@@ -493,9 +494,8 @@ def _quantity_cell(quantity: str) -> Callable[[Surface], Cell | None]:
     def made(surface: Surface) -> Cell | None:
         for detail in surface.details:
             if detail.name == quantity:
-                number = share_shown(detail.share)
-                label = "times the tolerance" if detail.share is not None else "no number"
-                return Cell(detail.anchor, detail.verdict, number, label)
+                label = "times what is allowed" if detail.share is not None else ""
+                return Cell(detail.anchor, detail.verdict, detail.number, label)
         return None
 
     return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -109,6 +110,19 @@ def relative(row: Json) -> float:
     return float(row["max_ulp"]) * FLOATS[row["dtype"]].unit_roundoff
 
 
+KINDS = {"crashed": "dies", "timed_out": "hangs", "raised": "raises"}
+"""What a surface does in the place of an answer, by what a witness calls it."""
+
+
+def kind_of(held: Iterable[Held]) -> str:
+    """What came in the place of a number, of the gravest that deviate."""
+    check = max((h for h in held if h.verdict in BAD), key=lambda h: h.rank).check
+    (got,) = check["witness"]["got"]
+    if got in KINDS:
+        return KINDS[got]
+    return "inf or NaN" if "value" in check["witness"]["expected"] else "shape, dtype"
+
+
 # ---- what deviates
 
 
@@ -136,6 +150,15 @@ def _cause(check: Json) -> str:
     return summary.split(". ", 1)[0]
 
 
+RECORDED = re.compile(r"known \(([^()]*)\): (.*)", re.DOTALL)
+"""A cause as a summary begins with it: which releases, and why."""
+
+
+def _titled(cause: str) -> str:
+    met = RECORDED.fullmatch(cause)
+    return f"{met[2]} (on record for {met[1]})" if met else cause
+
+
 def _finding(title: str, alike: Sequence[Held]) -> Finding:
     """The worst whose code fits is shown in full."""
     first = max(alike, key=lambda h: (h.paste.code is not None, h.rank, h.name))
@@ -143,7 +166,7 @@ def _finding(title: str, alike: Sequence[Held]) -> Finding:
     others = [h for h in alike if h is not first]
     return Finding(
         verdict=first.verdict,
-        title=title,
+        title=_titled(title),
         count=len(alike),
         name=first.name,
         told=_rest(check["summary"], title),

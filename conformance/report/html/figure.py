@@ -25,7 +25,7 @@ from ..exactness import short
 
 Json = dict[str, Any]
 
-LEFT, RIGHT, TOP = 96.0, 12.0, 12.0
+LEFT, RIGHT, TOP = 96.0, 30.0, 20.0
 WIDTH, PLOT = 960.0, 200.0
 LANE = 17.0
 """Pixels of the drawing: margins, the whole and the plotting area, and one lane of cliffs."""
@@ -61,6 +61,9 @@ class Tick:
     text: str
 
 
+ROOM_FOR_NUMBER = 15.0
+
+
 @dataclass(frozen=True)
 class Span:
     """A cliff in its lane; number: that of its sentence, if it has one."""
@@ -68,6 +71,15 @@ class Span:
     at: float
     width: float
     number: int | None
+
+    @property
+    def inside(self) -> bool:
+        """Whether the number fits into the bar; else it stands behind it."""
+        return self.width >= ROOM_FOR_NUMBER
+
+    @property
+    def number_at(self) -> float:
+        return _rounded(self.at + (self.width / 2 if self.inside else self.width + 7))
 
 
 @dataclass(frozen=True)
@@ -117,7 +129,7 @@ def figure(row: Json, title: str, summary: str) -> Figure:
     return Figure(
         title,
         summary,
-        height=scale.bottom + 22 + LANE * len(lanes) + (6 if lanes else 0),
+        height=scale.bottom + 24 + LANE * len(lanes) + (6 if lanes else 0),
         bottom=scale.bottom,
         area=_area(steps, scale),
         outline=_steps(steps, scale),
@@ -276,7 +288,10 @@ class _Scale:
     def ticks(self) -> tuple[Tick, ...]:
         step = max(2, math.ceil((self.high - FLOOR) / 7))
         exponents = range(0, math.floor(self.high) + 1, step)
-        return (Tick(self.bottom, "≤ ⅛"), *(Tick(self.of(2.0**e), _power(e)) for e in exponents))
+        return (
+            Tick(self.bottom, "⅛, less"),
+            *(Tick(self.of(2.0**e), _power(e)) for e in exponents),
+        )
 
 
 def _power(exponent: int) -> str:
@@ -354,7 +369,8 @@ def _lanes(
     axis: Axis, found: Sequence[Json]
 ) -> tuple[tuple[Lane, ...], tuple[Cliff, ...], int]:  # fmt: skip
     """One lane for each mark that there is, the sentences by number, and how many have none."""
-    lanes, told = [], []
+    lanes: list[Lane] = []
+    told: list[Cliff] = []
     for mark, name in LANES.items():
         own = [cliff for cliff in found if cliff["name"] == mark]
         if not own:
@@ -369,7 +385,7 @@ def _lanes(
                 told.append(Cliff(n, _with_target(cliff, found)))
             width = max(ends[1] - ends[0], NARROWEST)
             spans.append(Span(_rounded(ends[0]), _rounded(width), n))
-        top = TOP + PLOT + 26 + LANE * len(lanes)
+        top = TOP + PLOT + 28 + LANE * len(lanes)
         lanes.append(Lane(name, mark, top, tuple(spans)))
     return tuple(lanes), tuple(told), len(found) - len(told)
 

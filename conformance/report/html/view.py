@@ -1,4 +1,4 @@
-"""What the page shows: plain frozen data, made from reports by `build`, laid out by the template."""
+"""What the page shows: frozen data, made from reports by `build`, laid out by the template."""
 
 from __future__ import annotations
 
@@ -118,6 +118,7 @@ class Detail:
     """All that is known of one quantity of one surface of one column of the matrix.
 
     share: the largest error as a multiple of the tolerance; None where there is no number.
+    number: that share, or what came in the place of a number.
     """
 
     anchor: str
@@ -125,6 +126,7 @@ class Detail:
     title: str
     verdict: str
     share: float | None
+    number: str
     counts: tuple[Count, ...]
     worst: Worst | None
     findings: tuple[Finding, ...]
@@ -191,6 +193,7 @@ class Surface:
     special_at: Elsewhere | None
     left_open: tuple[Said, ...]
     left_open_count: int
+    open_at: Elsewhere | None
 
 
 @dataclass(frozen=True)
