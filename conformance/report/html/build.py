@@ -167,7 +167,8 @@ def _column(each: Backend, figures: Once) -> Column:
     where = f"{backend['device']}, {backend['mode']}"
     title = f"{backend['adapter']} {backend['framework_version']}, {where}"
     surfaces = _surfaces(each, title, figures)
-    worst = max((d for s in surfaces for d in s.details), key=_badness, default=None)
+    details = [(_bare(s.name, backend["adapter"]), d) for s in surfaces for d in s.details]
+    on, worst = max(details, key=lambda pair: _badness(pair[1]), default=("", None))
     return Column(
         anchor=each.anchor,
         framework=backend["adapter"],
@@ -175,7 +176,7 @@ def _column(each: Backend, figures: Once) -> Column:
         where=where,
         verdict=gravest(h.verdict for h in held) if held else "unsupported",
         headline=_headline(held, each),
-        worst=None if worst is None else Elsewhere(worst.anchor, worst.title),
+        worst=None if worst is None else Elsewhere(worst.anchor, f"{worst.name} of {on}"),
         worst_told="" if worst is None else _how_far(worst),
         counts=_counted(held),
         warnings=tuple(_warnings(each)),
@@ -189,7 +190,12 @@ def _badness(detail: Detail) -> tuple[float, float]:
 
 
 def _how_far(detail: Detail) -> str:
-    return f"{detail.number} × what is allowed" if detail.share is not None else detail.number
+    return f"{detail.number} × the tolerance" if detail.share is not None else detail.number
+
+
+def _bare(surface: str, framework: str) -> str:
+    """A surface's name without its framework's, under which several frameworks have it."""
+    return surface.removeprefix(f"{framework}.")
 
 
 def _headline(held: Sequence[Held], each: Backend) -> str:
@@ -465,7 +471,7 @@ def _groups(columns: Sequence[Column]) -> Iterator[Group]:
     named: dict[str, dict[int, Surface]] = defaultdict(dict)
     for index, column in enumerate(columns):
         for surface in column.surfaces:
-            named[surface.name.removeprefix(f"{column.framework}.")][index] = surface
+            named[_bare(surface.name, column.framework)][index] = surface
     frameworks = {name: len({columns[i].framework for i in own}) for name, own in named.items()}
     for name in sorted(named, key=lambda n: -frameworks[n]):
         own = [named[name].get(index) for index in range(len(columns))]
@@ -494,7 +500,7 @@ def _quantity_cell(quantity: str) -> Callable[[Surface], Cell | None]:
     def made(surface: Surface) -> Cell | None:
         for detail in surface.details:
             if detail.name == quantity:
-                label = "times what is allowed" if detail.share is not None else ""
+                label = "times the tolerance" if detail.share is not None else ""
                 return Cell(detail.anchor, detail.verdict, detail.number, label)
         return None
 

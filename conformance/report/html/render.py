@@ -18,7 +18,7 @@ from markupsafe import Markup
 from ... import __version__
 from ...diff import Difference
 from .build import view
-from .evidence import EXACT_COLUMNS, Kept, share_shown
+from .evidence import EXACT_COLUMNS, Kept
 from .view import MEANINGS, WORDS
 from .visible import finalize
 
@@ -40,7 +40,6 @@ def page(reports: Sequence[Kept], differences: Sequence[Difference] | None = Non
         words=WORDS,
         meanings=MEANINGS,
         exact_columns=EXACT_COLUMNS,
-        share=share_shown,
         version=__version__,
         policy=policy,
         style=Markup(style),
