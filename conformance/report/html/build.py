@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ...check import FAILING
 from ...diff import LABELS, Change, Difference, row_name
 from ...dtypes import FLOATS
 from ...vocabulary import QUANTITIES
 from ..changes import release
+from ..markdown import VARIANT
 from .evidence import (
     BAD,
     Held,
@@ -198,18 +198,24 @@ def _bare(surface: str, framework: str) -> str:
     return surface.removeprefix(f"{framework}.")
 
 
+FAILED = {"crashed": "crashed", "timed-out": "timed out", "deviates": "deviate",
+          "fixed": "are known and no longer there"}  # fmt: skip
+"""What checks of a failing verdict do, after their number."""
+
+
 def _headline(held: Sequence[Held], each: Backend) -> str:
-    failing = sum(h.verdict in FAILING for h in held)
+    counts = Counter(h.verdict for h in held)
+    failing = ", ".join(f"{counts[v]:,} {word}" for v, word in FAILED.items() if counts[v])
     known = [h for h in held if h.verdict == "known"]
     causes = len({reason(h) for h in known})
     on_record = (
-        f"{len(known)} known {_plural('deviation', len(known))} of {causes} "
+        f"{len(known):,} known {_plural('deviation', len(known))} of {causes} "
         f"{_plural('cause', causes)}"
     )
     what = "sweeps only: " if all(_is_sweep(kept.report) for kept in each.kept) else ""
     if failing:
         more = f", beside {on_record}" if known else ""
-        return f"{what}{failing} {_plural('check', failing)} of {len(held):,} new or stale{more}"
+        return f"{what}of {len(held):,} checks {failing}{more}"
     if known:
         return f"{what}nothing new deviates; {on_record} among {len(held):,} checks"
     return f"{what}nothing deviates in {len(held):,} checks"
@@ -539,16 +545,10 @@ def _change_lines(changes: Sequence[Change]) -> Iterator[str]:
 def _changed(each: Difference) -> Changed:
     lists = []
     for label in LABELS:
-        own = [change for change in each.changes if change.label == label]
+        own = _alike([change for change in each.changes if change.label == label])
         if own:
-            shown = own[:MOST_CHANGES]
-            lists.append(
-                ChangeList(
-                    label,
-                    tuple(Said(c.name, label, c.summary) for c in shown),
-                    len(own) - len(shown),
-                )
-            )
+            rest = sum(len(alike) for alike in own[MOST_CHANGES:])
+            lists.append(ChangeList(label, tuple(map(_change, own[:MOST_CHANGES])), rest))
     return Changed(
         title=f"{release(each.old)} → {each.new['backend']['framework_version']}"
         + (f" ({each.new['accuracy'][0]['dtype']} sweep)" if _swept(each.new) else ""),
@@ -557,6 +557,20 @@ def _changed(each: Difference) -> Changed:
         notes=each.notes,
         lists=tuple(lists),
     )
+
+
+def _alike(changes: Sequence[Change]) -> list[list[Change]]:
+    """The changes of one case together, whatever the surface, the dtype and the quantity."""
+    cases: dict[str, list[Change]] = defaultdict(list)
+    for change in changes:
+        cases[VARIANT.sub("", change.name.partition("/")[2] or change.name)].append(change)
+    return list(cases.values())
+
+
+def _change(alike: Sequence[Change]) -> Said:
+    first = alike[0]
+    more = f" and {len(alike) - 1} like it" if len(alike) > 1 else ""
+    return Said(first.name + more, first.label, first.summary)
 
 
 def _swept(report: Json) -> bool:

@@ -118,8 +118,8 @@ def kind_of(held: Iterable[Held]) -> str:
     """What came in the place of a number, of the gravest that deviate."""
     check = max((h for h in held if h.verdict in BAD), key=lambda h: h.rank).check
     (got,) = check["witness"]["got"]
-    if got in KINDS:
-        return KINDS[got]
+    if got != "returned":
+        return KINDS.get(got, got)
     return "inf or NaN" if "value" in check["witness"]["expected"] else "shape, dtype"
 
 
