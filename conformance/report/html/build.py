@@ -435,7 +435,8 @@ def _told(row: Json) -> str:
     sweep = row["sweep"]
     cells = len(sweep["cells"])
     logits = "every finite logit" if sweep["logits"] == "every" else "logits sampled by exponent"
-    targets = "1 target" if cells == 1 else f"{cells} pairs of target and pos_weight"
+    paired = any(cell["pos_weight"] for cell in sweep["cells"])
+    targets = f"{cells} {'pairs of target and pos_weight' if paired else _plural('target', cells)}"
     nearest = 100 * row["correctly_rounded"] / max(row["elements"], 1)
     worst = max(sweep["blocks"], key=lambda block: float(block["max_ulp"]))
     at = f" at x = {at_bits(row['dtype'], worst['at'])}" if worst["at"] else ""

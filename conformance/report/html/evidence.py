@@ -119,7 +119,7 @@ def kind_of(held: Iterable[Held]) -> str:
     check = max((h for h in held if h.verdict in BAD), key=lambda h: h.rank).check
     (got,) = check["witness"]["got"]
     if got != "returned":
-        return KINDS.get(got, got)
+        return KINDS.get(got, str(got))
     return "inf or NaN" if "value" in check["witness"]["expected"] else "shape, dtype"
 
 

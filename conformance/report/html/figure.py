@@ -49,7 +49,9 @@ LANES = {
 }
 """Marks of cliffs, the gravest first, with what their lane is called."""
 MOST_CLIFFS = 6
-"""Of each mark so many cliffs are told in words, the longest; all are drawn."""
+FEW_CLIFFS = 3
+"""Of each mark so many cliffs are told in words, the longest, of one target and of several; all
+are drawn."""
 
 DECADES = (1e-300, 1e-100, 1e-30, 1e-10, 1e-3, 0.1, 1.0, 10.0, 100.0, 1e4, 1e10, 1e30, 1e100, 1e300)
 TICK_ROOM = 38.0
@@ -92,7 +94,9 @@ class Lane:
 
 @dataclass(frozen=True)
 class Cliff:
-    number: int
+    """number: the one in the drawing; None where cliffs of several targets lie over each other."""
+
+    number: int | None
     sentence: str
 
 
@@ -124,7 +128,7 @@ def figure(row: Json, title: str, summary: str) -> Figure:
     sweep = row["sweep"]
     bins = _bins(axis, sweep["blocks"])
     scale = _Scale(max((b.error for b in bins), default=0.0))
-    lanes, cliffs, untold = _lanes(axis, sweep["cliffs"])
+    lanes, cliffs, untold = _lanes(axis, sweep)
     steps = [(b.start, b.stop, b.error) for b in bins]
     return Figure(
         title,
@@ -174,7 +178,7 @@ class Axis:
     def borders(self) -> tuple[float, ...]:
         """Where the exponents change their width."""
         ends = (self.ends[self.wider[0]], self.ends[self.wider[-1] + 1])
-        return tuple(self.centre + side * end for side in (-1, 1) for end in ends)
+        return tuple(_rounded(self.centre + side * end) for side in (-1, 1) for end in ends)
 
     def of_bits(self, bits: int) -> float:
         """Of the number with these bits."""
@@ -365,36 +369,33 @@ def _tolerances(row: Json, axis: Axis, bins: Sequence[Bin]) -> dict[Grade, list[
 # ---- cliffs
 
 
-def _lanes(
-    axis: Axis, found: Sequence[Json]
-) -> tuple[tuple[Lane, ...], tuple[Cliff, ...], int]:  # fmt: skip
-    """One lane for each mark that there is, the sentences by number, and how many have none."""
+def _lanes(axis: Axis, sweep: Json) -> tuple[tuple[Lane, ...], tuple[Cliff, ...], int]:
+    """One lane for each mark that there is, the sentences, and how many cliffs have none."""
+    alone, found = len(sweep["cells"]) == 1, sweep["cliffs"]
     lanes: list[Lane] = []
     told: list[Cliff] = []
     for mark, name in LANES.items():
         own = [cliff for cliff in found if cliff["name"] == mark]
         if not own:
             continue
-        longest = sorted(own, key=lambda cliff: -cliff["logits"])[:MOST_CLIFFS]
-        spans = []
-        for cliff in own:
-            ends = sorted(axis.of_bits(int(cliff[end]["bits"], 16)) for end in ("from", "to"))
-            n = None
-            if any(cliff is other for other in longest):
-                n = len(told) + 1
-                told.append(Cliff(n, _with_target(cliff, found)))
-            width = max(ends[1] - ends[0], NARROWEST)
-            spans.append(Span(_rounded(ends[0]), _rounded(width), n))
+        longest = sorted(own, key=lambda cliff: -cliff["logits"])
+        numbers = {}
+        for cliff in longest[: MOST_CLIFFS if alone else FEW_CLIFFS]:
+            number = len(told) + 1 if alone else None
+            numbers[id(cliff)] = number
+            told.append(Cliff(number, cliff["sentence"] if alone else _with_target(cliff)))
         top = TOP + PLOT + 28 + LANE * len(lanes)
-        lanes.append(Lane(name, mark, top, tuple(spans)))
+        spans = tuple(_span(axis, cliff, numbers.get(id(cliff))) for cliff in own)
+        lanes.append(Lane(name, mark, top, spans))
     return tuple(lanes), tuple(told), len(found) - len(told)
 
 
-def _with_target(cliff: Json, found: Sequence[Json]) -> str:
-    """The sentence, and of which target where there are several."""
-    cells = {(other["target"], other["pos_weight"]) for other in found}
-    if len(cells) == 1:
-        return str(cliff["sentence"])
+def _span(axis: Axis, cliff: Json, number: int | None) -> Span:
+    start, stop = sorted(axis.of_bits(int(cliff[end]["bits"], 16)) for end in ("from", "to"))
+    return Span(_rounded(start), _rounded(max(stop - start, NARROWEST)), number)
+
+
+def _with_target(cliff: Json) -> str:
     weight = f", pos_weight {cliff['pos_weight']}" if cliff["pos_weight"] else ""
     return f"target {cliff['target']}{weight}: {cliff['sentence']}"
 
