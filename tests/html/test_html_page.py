@@ -8,6 +8,7 @@ import hashlib
 import json
 import re
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,7 @@ def test_ids_are_unique_and_links_lead_somewhere(root: Element) -> None:
 def test_headings_do_not_jump(root: Element) -> None:
     levels = [int(e.tag[1]) for e in root if re.fullmatch("h[1-6]", e.tag)]
     assert levels[0] == 1 and levels.count(1) == 1
-    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after <= before + 1 for before, after in pairwise(levels))
 
 
 def test_tables_have_captions_and_scoped_headers(root: Element) -> None:
@@ -240,7 +241,7 @@ def test_the_matrix_of_published_reports(root: Element) -> None:
 
 def test_what_conforms_is_below_one(root: Element) -> None:
     found = [cell.split() for cell in matrix(root).values() if "times the tolerance" in cell]
-    shares = {"conforms": [], "known": []}  # type: dict[str, list[float]]
+    shares: dict[str, list[float]] = {"conforms": [], "known": []}
     for word, number, *_ in found:
         shares[word].append(float(number))
     assert len(shares["conforms"]) > 20 and max(shares["conforms"]) <= 1
@@ -283,7 +284,7 @@ def test_every_cause_of_a_known_deviation_is_there_with_code(
                 documented = str(check["kind"] == "documented")
                 key = (each.name, check["surface"], documented, check["quantity"], cause[1])
                 codes.setdefault(key, []).append(check["witness"]["reproduce"])
-    assert len(codes) > 60
+    assert len(codes) > 50
     for key, given in codes.items():
         assert not pasted.isdisjoint(given) or min(map(len, given)) > LONGEST_PASTE, key
 
@@ -391,7 +392,7 @@ def test_changes_are_in_their_chapter_and_in_their_cell(paddle: Kept) -> None:
     assert any(li.text.startswith("DRIFTED") for li in found.all("li"))
     captions = [t for t in found.all("table") if "Changes by kind" in t.text]
     counts = [td.text for td in captions[0].one("tbody").all("td")]
-    assert counts == ["1", "0", "1", "0", "0", "1,918"] or counts[:3] == ["1", "0", "1"]
+    assert counts == ["1", "0", "1", "0", "0", "1,919"]
 
 
 def test_nothing_compared_is_said(text: str) -> None:
