@@ -33,7 +33,7 @@ def command(options: Namespace) -> int:
     earlier = None if options.since is None else collected(options.since)
     console = terminal.console()
     try:
-        failing = any(not FAILING.isdisjoint(kept.report["summary"]) for kept in reports)
+        failing = any(map(_failing, reports))
         if options.html:
             atomically(options.html, page(reports, _changes(earlier, reports)))
         if options.markdown:
@@ -41,13 +41,28 @@ def command(options: Namespace) -> int:
         if not options.html and not options.markdown:
             console.print(terminal.matrix([kept.report for kept in reports], console.width))
     except SPOILT as error:
-        told = f"{type(error).__name__}: {error}"
-        raise UsageError(f"{options.reports}: a report is not as its schema says: {told}") from None
+        told = f"{_spoilt(reports)}: not as the schema of reports says: {type(error).__name__}: "
+        raise UsageError(f"{told}{error}") from None
     for written in (options.html, options.markdown):
         if written:
             told = f"{written}: {written.stat().st_size:,} bytes"
             console.print(told, markup=False, highlight=False, soft_wrap=True)
     return int(failing)
+
+
+def _failing(kept: Kept) -> bool:
+    return not FAILING.isdisjoint(kept.report["summary"])
+
+
+def _spoilt(reports: Sequence[Kept]) -> str:
+    """The name of the first report of which no page can be made."""
+    for kept in reports:
+        try:
+            _failing(kept)
+            page([kept])
+        except SPOILT:
+            return kept.name
+    return "the reports together"
 
 
 def collected(given: Path) -> list[Kept]:

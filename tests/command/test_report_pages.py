@@ -14,6 +14,7 @@ from bce_conformance.cli import main
 Json = dict[str, Any]
 REPORTS = Path(__file__).parent.parent.parent / "reports"
 RUN = "paddle-3.3.1-cpu-eager.json"
+NOT_SO = f"{RUN}: not as the schema of reports says: "
 SWEEP = "sweeps/paddle-3.3.1-cpu-eager-sweep-float32.json"
 
 
@@ -66,7 +67,7 @@ def test_since_shows_what_changed(folder: Path, tmp_path: Path) -> None:
     (old / RUN).write_text(json.dumps(report))
     assert main(["report", str(folder), "--since", str(old), "--html", str(page)]) == 0
     text = page.read_text()
-    assert "paddle 3.2.0 on cpu, eager → 3.3.1" in text and f"NEW {known['id']}" in text
+    assert "paddle 3.2.0 on cpu, eager → 3.3.1" in text and known["id"] in text
 
 
 def test_what_fails_is_the_exit_status(folder: Path) -> None:
@@ -80,10 +81,19 @@ def test_what_fails_is_the_exit_status(folder: Path) -> None:
         (lambda f: shutil.rmtree(f), "reports: "),
         (lambda f: (f / RUN).write_text("{"), "expected a report in JSON"),
         (lambda f: (f / RUN).write_text('{"schema": "another"}'), "expected a report of schema"),
-        (lambda f: change(f / RUN, backend={}), "a report is not as its schema says: KeyError"),
-        (lambda f: change(f / RUN, checks=[{}]), "a report is not as its schema says: KeyError"),
-        (lambda f: change(f / RUN, accuracy=3), "a report is not as its schema says: TypeError"),
-        (lambda f: change(f / RUN, summary=None), "a report is not as its schema says"),
+        (
+            lambda f: change(f / RUN, backend={}),
+            NOT_SO + "KeyError",
+        ),
+        (
+            lambda f: change(f / RUN, checks=[{}]),
+            NOT_SO + "KeyError",
+        ),
+        (
+            lambda f: change(f / RUN, accuracy=3),
+            NOT_SO + "TypeError",
+        ),
+        (lambda f: change(f / RUN, summary=None), NOT_SO),
     ],
     ids=["no-folder", "no-json", "another-schema", "no-backend", "no-checks", "no-rows", "none"],
 )

@@ -24,6 +24,7 @@ from .evidence import (
     share_of_check,
     share_of_row,
     share_shown,
+    swept,
     worst_of,
 )
 from .figure import at_bits, figure
@@ -360,7 +361,7 @@ def _claims(anchor: str, held: Sequence[Held], changes: Sequence[Change]) -> Cla
         len(judged),
         tuple(sorted(claims, key=lambda claim: GRAVEST.index(claim.verdict))),
         findings(held),
-        tuple(_change_lines(changes)),
+        _changes_of_a_cell(changes),
     )
 
 
@@ -397,7 +398,7 @@ def _detail(
         if row.get("sweep", {}).get("blocks"):
             met = figures.met(_figures_of(row), here)
             if met is None:
-                caption = f"{row['dtype']}, {row['sweep']['name'].replace('-', ' ', 1)}"
+                caption = f"{row['dtype']}, {swept(row)}"
                 drawn.append(figure(row, caption, _told(row)))
             elif met not in elsewhere:
                 elsewhere.append(met)
@@ -415,7 +416,7 @@ def _detail(
         figures=tuple(drawn),
         same_figures=tuple(elsewhere),
         no_figure="",
-        changes=tuple(_change_lines(changes)),
+        changes=_changes_of_a_cell(changes),
     )
 
 
@@ -536,11 +537,16 @@ def _places(report: Json) -> dict[str, tuple[str, str]]:
     return found
 
 
-def _change_lines(changes: Sequence[Change]) -> Iterator[str]:
-    for change in changes[:MOST_CHANGES_OF_A_CELL]:
-        yield change.line()
-    if len(changes) > MOST_CHANGES_OF_A_CELL:
-        yield f"and {len(changes) - MOST_CHANGES_OF_A_CELL} more"
+def _changes_of_a_cell(changes: Sequence[Change]) -> tuple[Said, ...]:
+    """Its changes, those of one case together; what is too much is counted."""
+    cases: list[list[Change]] = []
+    for label in LABELS:
+        cases += _alike([change for change in changes if change.label == label])
+    said = [_change(alike) for alike in cases[:MOST_CHANGES_OF_A_CELL]]
+    rest = sum(map(len, cases[MOST_CHANGES_OF_A_CELL:]))
+    if rest:
+        said.append(Said(f"{rest} more", "…", "told by bce-conformance diff"))
+    return tuple(said)
 
 
 def _changed(each: Difference) -> Changed:

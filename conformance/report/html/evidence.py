@@ -194,7 +194,7 @@ def worst_of(rows: Sequence[Json], held: Sequence[Held]) -> Worst | None:
     if measured:
         row = max(measured, key=relative)
         at = row["at"]
-        part = f", {row['sweep']['name']}" if "sweep" in row else ""
+        part = f", sweep, {swept(row)}" if "sweep" in row else ""
         title = f"{short(row['max_ulp'])} ulp: {row['dtype']}, reduction {row['reduction']}{part}"
         told = f"{at['got']['value']} where {at['due']} is due, {element(at)}"
         code = at["reproduce"]
@@ -210,9 +210,14 @@ def worst_of(rows: Sequence[Json], held: Sequence[Held]) -> Worst | None:
 # ---- figures
 
 
+def swept(row: Json) -> str:
+    """What a row of a sweep is about, as words: target 0, soft targets, with pos_weight."""
+    return str(row["sweep"]["name"]).replace("-", " ", 1)
+
+
 def exact(row: Json) -> Exact:
     """A row of the table of figures, in the order of EXACT_COLUMNS."""
-    part = f" · {row['sweep']['name']}" if "sweep" in row else f" · {row['reduction']}"
+    part = f" · sweep, {swept(row)}" if "sweep" in row else f" · {row['reduction']}"
     nearest = 100 * row["correctly_rounded"] / max(row["elements"], 1)
     cells = (
         f"{row['elements']:,}",

@@ -72,7 +72,7 @@ class Worst:
 
 @dataclass(frozen=True)
 class Said:
-    """A check that is listed without its code."""
+    """A check that is listed without its code, or a change with its label as the verdict."""
 
     name: str
     verdict: str
@@ -134,7 +134,7 @@ class Detail:
     figures: tuple[Figure, ...]
     same_figures: tuple[Elsewhere, ...]
     no_figure: str
-    changes: tuple[str, ...]
+    changes: tuple[Said, ...]
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ class Claims:
     all: int
     claims: tuple[Claim, ...]
     findings: tuple[Finding, ...]
-    changes: tuple[str, ...]
+    changes: tuple[Said, ...]
 
 
 @dataclass(frozen=True)
