@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from ..check import FAILING
 from ..diff import Difference, difference
 from ..report import terminal
@@ -39,7 +41,7 @@ def command(options: Namespace) -> int:
         if options.markdown:
             atomically(options.markdown, _markdown(reports))
         if not options.html and not options.markdown:
-            console.print(terminal.matrix([kept.report for kept in reports], console.width))
+            _show(console, reports)
     except SPOILT as error:
         told = f"{_spoilt(reports)}: not as the schema of reports says: {type(error).__name__}: "
         raise UsageError(f"{told}{error}") from None
@@ -48,6 +50,19 @@ def command(options: Namespace) -> int:
             told = f"{written}: {written.stat().st_size:,} bytes"
             console.print(told, markup=False, highlight=False, soft_wrap=True)
     return int(failing)
+
+
+def _show(console: Console, reports: Sequence[Kept]) -> None:
+    """The matrix of the runs; sweeps are but counted, unless there is nothing else."""
+    swept = [kept.report for kept in reports if _is_sweep(kept)]
+    ran = [kept.report for kept in reports if not _is_sweep(kept)]
+    console.print(terminal.matrix(ran or swept, console.width))
+    if ran and swept:
+        console.print(f"\nand {len(swept)} of a sweep each, which --html and --markdown show")
+
+
+def _is_sweep(kept: Kept) -> bool:
+    return bool(kept.report["suite"]["profile"] == "sweep")
 
 
 def _failing(kept: Kept) -> bool:
@@ -78,8 +93,8 @@ def collected(given: Path) -> list[Kept]:
 
 def _markdown(reports: Sequence[Kept]) -> str:
     """The page of the runs, and that of the sweeps below it."""
-    swept = [k.report for k in reports if k.report["suite"]["profile"] == "sweep"]
-    ran = [k.report for k in reports if k.report["suite"]["profile"] != "sweep"]
+    swept = [kept.report for kept in reports if _is_sweep(kept)]
+    ran = [kept.report for kept in reports if not _is_sweep(kept)]
     pages = [summary(ran, [])] if ran else []
     return "\n".join([*pages, sweeps.page(swept)] if swept else pages)
 

@@ -13,16 +13,12 @@ import numpy as np
 import pytest
 
 from bce_conformance.dtypes import FLOATS
+from bce_conformance.report.html.axis import LEFT, RIGHT, WIDTH, Axis, bins_of
 from bce_conformance.report.html.figure import (
     LANES,
-    LEFT,
     PLOT,
-    RIGHT,
     TOP,
-    WIDTH,
-    Axis,
     Figure,
-    _bins,
     _Scale,
     _tolerances,
     figure,
@@ -62,7 +58,7 @@ def test_every_exponent_is_in_one_bin(dtype: str) -> None:
         {"block": str(block), "max_ulp": 1.0, "at": None}
         for block in blocks(dtype) if block.kind == "numbers"
     ]  # fmt: skip
-    bins = _bins(axis, found)
+    bins = bins_of(axis, found)
     assert bins[0].start == pytest.approx(LEFT) and bins[-1].stop == pytest.approx(WIDTH - RIGHT)
     assert all(one.stop == pytest.approx(other.start) for one, other in pairwise(bins))
     for block in blocks(dtype):
@@ -82,7 +78,7 @@ def test_the_worst_of_neighbours_is_drawn_where_it_is() -> None:
                      if b.kind == "numbers" and b.first <= bits < b.first + b.count)  # fmt: skip
         peak = [{**f, "max_ulp": 9.0, "at": f"{bits:08x}"} if f["block"] == str(block) else f
                 for f in found]  # fmt: skip
-        (top,) = [b for b in _bins(axis, peak) if b.error == 9.0]
+        (top,) = [b for b in bins_of(axis, peak) if b.error == 9.0]
         assert top.start <= place <= top.stop and top.bits == bits
 
 
@@ -102,7 +98,7 @@ def test_the_grades_are_those_that_counted(file: Path) -> None:
     above = 0
     for row in rows(file):
         axis = Axis.of(row["dtype"])
-        bins = _bins(axis, row["sweep"]["blocks"])
+        bins = bins_of(axis, row["sweep"]["blocks"])
         drawn = _tolerances(row, axis, bins)
         if len(row["sweep"]["cells"]) > 1:
             assert drawn == {}
@@ -127,7 +123,7 @@ def test_a_tolerance_by_hand() -> None:
     row = rows(SWEEPS / "torch-2.13.0+cpu-cpu-eager-sweep-float32.json")[0]
     assert (row["quantity"], row["sweep"]["name"]) == ("forward", "target-0")
     axis = Axis.of("float32")
-    bins = _bins(axis, row["sweep"]["blocks"])
+    bins = bins_of(axis, row["sweep"]["blocks"])
     drawn = _tolerances(row, axis, bins)
     middle = next(i for i, b in enumerate(bins) if b.start <= axis.centre < b.stop)
     u, ulp = 2.0**-24, 2.0**-24

@@ -370,6 +370,8 @@ def test_what_the_document_promises_and_breaks_is_under_its_claims(paddle: Kept)
     check = first(paddle.report, kind="documented", verdict="conforms")
     check.update(verdict="deviates", summary="the planted summary")
     found = tree(page([paddle]))
+    head = " ".join(found.one("ul", cls="releases").text.split())
+    assert "worst: claims of nn" in head and "kept" in head
     claims = next(t for t in found.all("table", cls="claims") if "deviates" in t.text)
     row = claims.one("tbody").all("tr")[0]
     assert row.one("q").text == check["source"]["sentence"] and "deviates 1" in row.text
