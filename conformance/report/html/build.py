@@ -80,14 +80,23 @@ def _places(made: Sequence[Surface], framework: str) -> Iterator[_Place]:
             yield _Place(rank, Elsewhere(detail.anchor, f"{detail.name} of {name}"), told)
 
 
-FAILED = {"crashed": "crashed", "timed-out": "timed out", "deviates": "deviate",
-          "fixed": "are known and no longer there"}  # fmt: skip
-"""What checks of a failing verdict do, after their number."""
+FAILED = {
+    "crashed": ("crashed", "crashed"),
+    "timed-out": ("timed out", "timed out"),
+    "deviates": ("deviates", "deviate"),
+    "fixed": ("is known and no longer there", "are known and no longer there"),
+}
+"""What a check of a failing verdict does, and what several do, after their number."""
 
 
 def _headline(held: Sequence[Held], each: Backend) -> str:
     counts = Counter(h.verdict for h in held)
-    failing = ", ".join(f"{counts[v]:,} {word}" for v, word in FAILED.items() if counts[v])
+    failing = ", ".join(
+        f"{counts[v]:,} {one if counts[v] == 1 else several}"
+        for v, (one, several) in FAILED.items()
+        if counts[v]
+    )
+    among = f"{len(held):,} {plural('check', len(held))}"
     known = [h for h in held if h.verdict == "known"]
     causes = len({reason(h) for h in known})
     on_record = (
@@ -97,10 +106,10 @@ def _headline(held: Sequence[Held], each: Backend) -> str:
     what = "sweeps only: " if all(is_sweep(kept.report) for kept in each.kept) else ""
     if failing:
         more = f", beside {on_record}" if known else ""
-        return f"{what}of {len(held):,} checks {failing}{more}"
+        return f"{what}{failing} of {among}{more}"
     if known:
-        return f"{what}nothing new deviates; {on_record} among {len(held):,} checks"
-    return f"{what}nothing deviates in {len(held):,} checks"
+        return f"{what}nothing new deviates; {on_record} among {among}"
+    return f"{what}nothing deviates in {among}"
 
 
 def _warnings(each: Backend) -> Iterator[str]:
