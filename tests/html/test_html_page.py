@@ -143,6 +143,7 @@ def test_every_control_is_labelled(root: Element) -> None:
             hidden = element.attributes.get("aria-hidden") == "true"
             assert hidden or element.attributes["role"] == "img"
         if "scroll" in element.classes or element.tag == "pre":
+            assert element.attributes.get("aria-label") or element.attributes["aria-labelledby"]
             assert element.attributes["tabindex"] == "0"  # scrolled by keyboard
 
 

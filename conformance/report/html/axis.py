@@ -30,7 +30,7 @@ WIDER_SHARE = 0.62
 NARROWEST = 2.0
 """Exponents narrower than this many pixels are drawn together, by the worst of them."""
 
-DECADES = (1e-300, 1e-100, 1e-30, 1e-10, 1e-3, 0.1, 1.0, 10.0, 100.0, 1e4, 1e10, 1e30, 1e100, 1e300)
+DECADES = (1e-300, 1e-100, 1e-30, 1e-10, 0.01, 0.1, 1.0, 10.0, 100.0, 1e3, 1e10, 1e30, 1e100, 1e300)
 TICK_ROOM = 38.0
 
 
