@@ -17,7 +17,7 @@ from bce_conformance.report.html.render import page
 
 Json = dict[str, Any]
 
-HOSTILE = (
+WRITTEN = (
     "<script>document.documentElement.dataset.owned=1</script>",
     '"><img src=x onerror="document.documentElement.dataset.owned=1">',
     "'><svg onload=document.documentElement.dataset.owned=1>",
@@ -34,7 +34,7 @@ HOSTILE = (
     "</title></textarea></noscript></template></svg><p>",
 )  # fmt: skip
 HOSTILE = tuple(
-    re.sub(r"\\(x..|u....)", lambda met: chr(int(met[1][1:], 16)), text) for text in HOSTILE
+    re.sub(r"\\(x..|u....)", lambda met: chr(int(met[1][1:], 16)), text) for text in WRITTEN
 )
 
 KEPT = {

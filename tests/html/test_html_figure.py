@@ -24,6 +24,7 @@ from bce_conformance.report.html.figure import (
     figure,
 )
 from bce_conformance.sweep.line import blocks, number
+from bce_conformance.tolerance import GRADES
 
 Json = dict[str, Any]
 SWEEPS = Path(__file__).parent.parent.parent / "reports" / "sweeps"
@@ -104,7 +105,7 @@ def test_the_grades_are_those_that_counted(file: Path) -> None:
             assert drawn == {}
             continue
         counted = {b["at"]: b["beyond"] for b in row["sweep"]["blocks"] if b["at"] is not None}
-        for index, grade in enumerate(("stable", "strict")):
+        for index, grade in enumerate(GRADES):
             for bin_, (_, _, allowed) in zip(bins, drawn[grade], strict=True):
                 width = 2 * np.dtype("u8" if row["dtype"] == "float64" else "u4").itemsize
                 width = {"float16": 4, "bfloat16": 4}.get(row["dtype"], width)

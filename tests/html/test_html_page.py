@@ -288,7 +288,7 @@ def test_every_cause_of_a_known_deviation_is_there_with_code(
     """Of each surface and quantity, unless no call with that cause is small enough."""
     titles = {f.one("strong").text for f in root.all("div", cls="finding")}
     pasted = {pre.text for pre in root.all("pre")}
-    codes: dict[tuple[str, ...], list[str]] = {}
+    codes: dict[tuple[Any, ...], list[str]] = {}
     for each in published:
         for check in each.report["checks"]:
             if check["verdict"] == "known":
