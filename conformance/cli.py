@@ -19,7 +19,7 @@ from types import FrameType
 from . import __version__
 from .adapters import AdapterError
 from .casefile import CaseFileError
-from .commands import UsageError, backends, cases, diff, merge, replay, run, sweep
+from .commands import UsageError, backends, cases, diff, merge, replay, report, run, sweep
 from .diff import DRIFT
 from .sweep import plan
 from .tolerance import GRADES
@@ -67,6 +67,7 @@ def parser() -> argparse.ArgumentParser:
     _add_sweep(commands.add_parser("sweep", help="every logit of a dtype, one after the other"))
     _add_diff(commands.add_parser("diff", help="what changed between two reports or folders"))
     _add_merge(commands.add_parser("merge", help="shards and backends into one folder"))
+    _add_report(commands.add_parser("report", help="reports as a table, Markdown or HTML"))
     _add_replay(commands.add_parser("replay", help="run the witness of a check again"))
     _add_cases(commands.add_parser("cases", help="validate and list case files"))
     _add_backends(commands.add_parser("backends", help="which adapters and frameworks there are"))
@@ -191,6 +192,15 @@ def _add_merge(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
     sub.add_argument("--adapter", type=Path, metavar="FILE.py", help="an adapter of your own")
     sub.set_defaults(command=merge.command)
+
+
+def _add_report(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("reports", type=Path, metavar="DIR", help="a folder of reports, or one report")
+    sub.add_argument("--html", type=Path, metavar="FILE", help="write one page that loads nothing")
+    sub.add_argument("--markdown", type=Path, metavar="FILE", help="write Markdown")
+    sub.add_argument("--since", type=Path, metavar="OLD",
+                     help="reports of the release before, to show what changed")  # fmt: skip
+    sub.set_defaults(command=report.command)
 
 
 def _add_replay(sub: argparse.ArgumentParser) -> None:

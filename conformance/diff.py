@@ -228,16 +228,17 @@ def _behaviour(check: Json) -> str:
 
 
 def _of_rows(old: Json, new: Json, drift: float) -> Iterator[Change]:
-    before = {_row_name(row): row for row in old["accuracy"]}
+    before = {row_name(row): row for row in old["accuracy"]}
     for row in new["accuracy"]:
-        name = _row_name(row)
+        name = row_name(row)
         if name in before:
             change = _of_row(name, before[name], row, drift)
             if change is not None:
                 yield change
 
 
-def _row_name(row: Json) -> str:
+def row_name(row: Json) -> str:
+    """What a row of figures is called among the changes."""
     part = f",{row['sweep']['name']}" if "sweep" in row else ""
     return f"{row['surface']} {row['quantity']}[{row['dtype']},{row['reduction']}{part}]"
 

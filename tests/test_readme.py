@@ -45,7 +45,7 @@ def test_the_published_summary_is_made_from_the_published_reports() -> None:
 
 
 @pytest.mark.parametrize(
-    "page", ["README.md", "docs/cases.md", "docs/known.md", "docs/generated.md"]
+    "page", ["README.md", "docs/cases.md", "docs/known.md", "docs/generated.md", "docs/html.md"]
 )
 def test_links_lead_somewhere(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")

@@ -1,0 +1,123 @@
+"""`bce-conformance report`: a folder of reports as a table, a Markdown page, a page of HTML."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from ..check import FAILING
+from ..diff import Difference, difference
+from ..report import terminal
+from ..report.document import swept_dtype
+from ..report.html.evidence import Kept
+from ..report.html.render import page
+from ..report.markdown import summary
+from ..report.write import atomically
+from ..sweep import markdown as sweeps
+from . import UsageError
+from .replay import read
+
+Json = dict[str, Any]
+
+SWEEPS = "sweeps"
+"""The folder below a folder of reports where those of sweeps lie."""
+SPOILT = (KeyError, TypeError, ValueError, AttributeError, IndexError)
+"""What reading a document raises that has the schema's name and not its form."""
+
+
+def command(options: Namespace) -> int:
+    """Exit status 0, or 1 where something in the reports fails; raises UsageError."""
+    reports = collected(options.reports)
+    earlier = None if options.since is None else collected(options.since)
+    console = terminal.console()
+    try:
+        failing = any(map(_failing, reports))
+        if options.html:
+            atomically(options.html, page(reports, _changes(earlier, reports)))
+        if options.markdown:
+            atomically(options.markdown, _markdown(reports))
+        if not options.html and not options.markdown:
+            _show(console, reports)
+    except SPOILT as error:
+        told = f"{_spoilt(reports)}: not as the schema of reports says: {type(error).__name__}: "
+        raise UsageError(f"{told}{error}") from None
+    for written in (options.html, options.markdown):
+        if written:
+            told = f"{written}: {written.stat().st_size:,} bytes"
+            console.print(told, markup=False, highlight=False, soft_wrap=True)
+    return int(failing)
+
+
+def _show(console: Console, reports: Sequence[Kept]) -> None:
+    """The matrix of the runs; sweeps are but counted, unless there is nothing else."""
+    swept = [kept.report for kept in reports if _is_sweep(kept)]
+    ran = [kept.report for kept in reports if not _is_sweep(kept)]
+    console.print(terminal.matrix(ran or swept, console.width))
+    if ran and swept:
+        console.print(f"\nand {len(swept)} of a sweep each, which --html and --markdown show")
+
+
+def _is_sweep(kept: Kept) -> bool:
+    return bool(kept.report["suite"]["profile"] == "sweep")
+
+
+def _failing(kept: Kept) -> bool:
+    return not FAILING.isdisjoint(kept.report["summary"])
+
+
+def _spoilt(reports: Sequence[Kept]) -> str:
+    """The name of the first report of which no page can be made."""
+    for kept in reports:
+        try:
+            _failing(kept)
+            page([kept])
+        except SPOILT:
+            return kept.name
+    return "the reports together"
+
+
+def collected(given: Path) -> list[Kept]:
+    """A report, or those of a folder and of its `sweeps`. Raises UsageError where there is none."""
+    if given.is_dir():
+        paths = sorted(given.glob("*.json")) + sorted((given / SWEEPS).glob("*.json"))
+    else:
+        paths = [given]
+    if not paths:
+        raise UsageError(f"{given}: expected reports (JSON), and found none")
+    return [Kept(path.name, read(path)) for path in paths]
+
+
+def _markdown(reports: Sequence[Kept]) -> str:
+    """The page of the runs, and that of the sweeps below it."""
+    swept = [kept.report for kept in reports if _is_sweep(kept)]
+    ran = [kept.report for kept in reports if not _is_sweep(kept)]
+    pages = [summary(ran, [])] if ran else []
+    return "\n".join([*pages, sweeps.page(swept)] if swept else pages)
+
+
+def _changes(earlier: Sequence[Kept] | None, now: Sequence[Kept]) -> list[Difference] | None:
+    """From each earlier report to that of the same backend; None where none was given."""
+    if earlier is None:
+        return None
+    before: dict[tuple[str, ...], Kept] = {}
+    for kept in earlier:
+        key = _backend(kept.report)
+        if key in before:
+            raise UsageError(f"{kept.name}: a second earlier report of {' '.join(key).strip()}, "
+                             f"beside {before[key].name}")  # fmt: skip
+        before[key] = kept
+    return [
+        difference(before[_backend(kept.report)].report, kept.report)
+        for kept in now
+        if _backend(kept.report) in before
+    ]
+
+
+def _backend(report: Json) -> tuple[str, ...]:
+    """A backend and what was swept, whatever the release."""
+    backend = report["backend"]
+    return (*(backend[k] for k in ("adapter", "device", "mode")), swept_dtype(report))
