@@ -198,6 +198,8 @@ def _add_report(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("reports", type=Path, metavar="DIR", help="a folder of reports, or one report")
     sub.add_argument("--html", type=Path, metavar="FILE", help="write one page that loads nothing")
     sub.add_argument("--markdown", type=Path, metavar="FILE", help="write Markdown")
+    sub.add_argument("--overview", type=Path, metavar="FILE",
+                     help="write a front page of the folder: short tables, and links")  # fmt: skip
     sub.add_argument("--since", type=Path, metavar="OLD",
                      help="reports of the release before, to show what changed")  # fmt: skip
     sub.set_defaults(command=report.command)

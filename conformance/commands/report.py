@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from ..report.document import swept_dtype
 from ..report.html.evidence import Kept
 from ..report.html.render import page
 from ..report.markdown import summary
+from ..report.overview import overview
 from ..report.write import atomically
 from ..sweep import markdown as sweeps
 from . import UsageError
@@ -40,12 +42,14 @@ def command(options: Namespace) -> int:
             atomically(options.html, page(reports, _changes(earlier, reports)))
         if options.markdown:
             atomically(options.markdown, _markdown(reports))
-        if not options.html and not options.markdown:
+        if options.overview:
+            atomically(options.overview, _overview(options.reports, options.overview))
+        if not (options.html or options.markdown or options.overview):
             _show(console, reports)
     except SPOILT as error:
         told = f"{_spoilt(reports)}: not as the schema of reports says: {type(error).__name__}: "
         raise UsageError(f"{told}{error}") from None
-    for written in (options.html, options.markdown):
+    for written in (options.html, options.markdown, options.overview):
         if written:
             told = f"{written}: {written.stat().st_size:,} bytes"
             console.print(told, markup=False, highlight=False, soft_wrap=True)
@@ -82,13 +86,40 @@ def _spoilt(reports: Sequence[Kept]) -> str:
 
 def collected(given: Path) -> list[Kept]:
     """A report, or those of a folder and of its `sweeps`. Raises UsageError where there is none."""
+    return [Kept(path.name, read(path)) for path in _paths(given)]
+
+
+def _paths(given: Path) -> list[Path]:
     if given.is_dir():
         paths = sorted(given.glob("*.json")) + sorted((given / SWEEPS).glob("*.json"))
     else:
         paths = [given]
     if not paths:
         raise UsageError(f"{given}: expected reports (JSON), and found none")
-    return [Kept(path.name, read(path)) for path in paths]
+    return paths
+
+
+def _overview(given: Path, file: Path) -> str:
+    """The front page of a folder: its reports, and links to the other pages that lie there."""
+    folder = given if given.is_dir() else given.parent
+    pages = [path for suffix in ("md", "html") for path in sorted(folder.rglob(f"*.{suffix}"))
+             if path.resolve() != file.resolve()]  # fmt: skip
+    return overview(
+        {_link(path, file): read(path) for path in _paths(given)},
+        {_link(path, file): _title(path) for path in pages},
+    )
+
+
+def _link(path: Path, file: Path) -> str:
+    return Path(os.path.relpath(path, file.parent)).as_posix()
+
+
+def _title(path: Path) -> str:
+    """What a page says it is: its heading."""
+    if path.suffix == ".html":
+        return "All of it as one page of HTML"
+    first = path.read_text(encoding="utf-8").partition("\n")[0]
+    return first.lstrip("# ") or path.name
 
 
 def _markdown(reports: Sequence[Kept]) -> str:

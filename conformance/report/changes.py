@@ -18,15 +18,20 @@ def release(report: Json) -> str:
     return f"{where}, {backend['mode']}"
 
 
+def _title(each: Difference) -> str:
+    return f"{release(each.old)} → {each.new['backend']['framework_version']}"
+
+
 def page(differences: Sequence[Difference]) -> str:
     """Markdown for a job's page."""
-    lines = ["# What changed", "", "| | " + " | ".join(LABELS) + " | as before |",
+    only = f": {_title(differences[0])}" if len(differences) == 1 else ""
+    lines = [f"# What changed{only}", "", "| | " + " | ".join(LABELS) + " | as before |",
              "|---|" + "--:|" * (len(LABELS) + 1)]  # fmt: skip
     for each in differences:
         counts = " | ".join(str(each.count(label)) for label in LABELS)
-        lines.append(f"| {release(each.old)} → {release(each.new)} | {counts} | {each.unchanged} |")
+        lines.append(f"| {_title(each)} | {counts} | {each.unchanged} |")
     for each in differences:
-        lines += ["", f"## {release(each.old)} → {release(each.new)}", ""]
+        lines += ["", f"## {_title(each)}", ""]
         lines += [f"- {text(note)}" for note in each.notes]
         lines += _changes(each) if each.changes else ["Nothing changed."]
     return "\n".join(lines) + "\n"

@@ -24,7 +24,7 @@ def overview(reports: Mapping[str, Json], pages: Mapping[str, str]) -> str:
     ran = {name: r for name, r in reports.items() if r["suite"]["profile"] != "sweep"}
     swept = [r for r in reports.values() if r["suite"]["profile"] == "sweep"]
     told = ["# Reports", "", f"Made from the JSON files beside it by `{COMMAND}`.", ""]
-    told += [f"- [{title}]({name})" for name, title in pages.items()]
+    told += [f"- [{text(title)}]({name})" for name, title in pages.items()]
     if pages:
         told.append("")
     if ran:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -121,3 +122,26 @@ def test_two_earlier_reports_of_one_backend_are_refused(
     page = tmp_path / "page.html"
     assert main(["report", str(folder), "--since", str(folder), "--html", str(page)]) == 2
     assert "a second earlier report of paddle cpu eager" in capsys.readouterr().err
+
+
+def test_the_front_page_links_what_lies_beside_it(folder: Path) -> None:
+    (folder / "sweeps" / "sweeps.md").write_text("# Sweeps *here*\n")
+    file = folder / "README.md"
+    assert main(["report", str(folder), "--overview", str(file)]) == 0
+    page = file.read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)]+)\)", page)
+    assert {RUN, "sweeps/sweeps.md"} <= set(links)
+    assert all((folder / link).exists() for link in links)
+    assert r"[Sweeps \*here\*](sweeps/sweeps.md)" in page
+    assert "README.md](" not in page
+    for heading in ("What was kept and broken", "What is known to deviate", "How exact"):
+        assert page.count(f"## {heading}\n") == 1
+
+
+def test_the_published_front_page_is_that_of_the_published_reports(tmp_path: Path) -> None:
+    """Made anew it is the same: `bce-conformance report reports --overview reports/README.md`."""
+    made = tmp_path / "reports"
+    shutil.copytree(REPORTS, made)
+    (made / "README.md").unlink()
+    assert main(["report", str(made), "--overview", str(made / "README.md")]) == 0
+    assert (made / "README.md").read_text("utf-8") == (REPORTS / "README.md").read_text("utf-8")
