@@ -6,7 +6,7 @@ generated, put to one surface in one dtype. Parts share a session, and what they
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -49,6 +49,15 @@ def _groups(plan: Plan, dtype: str, able: Abilities) -> dict[str, Group]:
     return {group.title.removesuffix(f" {dtype}"): group for group in groups}
 
 
+@dataclass(frozen=True)
+class Started:
+    """A session, what is generated in it, and what its release is known to do, by check id."""
+
+    session: Session
+    trial: Trial
+    known: Mapping[str, Known]
+
+
 class Parts:
     """The parts of one backend. `open` starts its session when the first part is asked.
 
@@ -68,75 +77,62 @@ class Parts:
         self._able: dict[tuple[str, str], Abilities] = {}
         self._accepted: dict[tuple[str, str], list[Check]] = {}
         self._seen = 0
-        self._session: Session | None = None
-        self._trial: Trial | None = None
-        self._known: dict[str, Known] = {}
+        self._started: Started | None = None
 
-    @property
-    def session(self) -> Session:
-        """Raises BackendUnavailable."""
-        if self._session is None:
-            self._session = self._open()
-            self._known = applying(self._entries, self._session.backend)
-            self._trial = Trial(self._session, self._adapter, self._plan, (), self._grade,
-                                self._known)  # fmt: skip
-        return self._session
-
-    @property
-    def started(self) -> bool:
-        return self._session is not None
+    def start(self) -> Started:
+        """The session and the trial in it, begun if they are not. Raises BackendUnavailable."""
+        if self._started is None:
+            session = self._open()
+            known = applying(self._entries, session.backend)
+            trial = Trial(session, self._adapter, self._plan, (), self._grade, known)
+            self._started = Started(session, trial, known)
+        return self._started
 
     @property
     def rows(self) -> list[dict[str, Any]]:
         """The `accuracy` of a report, of all parts so far."""
-        if self._trial is None:
+        if self._started is None:
             return []
-        return self._trial.tallies.rows(self.session.backend, self._adapter)
+        return self._started.trial.tallies.rows(self._started.session.backend, self._adapter)
 
     def question(self, question: Question) -> list[Check]:
         """The checks of a question of a case file. Raises BackendUnavailable."""
-        answered = ask(self.session, question, self._adapter, self._grade, self._known)
-        return self._still(answered)
+        at = self.start()
+        return self._still(ask(at.session, question, self._adapter, self._grade, at.known))
 
     def part(self, part: Part) -> list[Check]:
         """The checks of a part: its own, and of the contracts seen in passing while it was asked.
 
         None where the surface does not give what the part is about. Raises BackendUnavailable.
         """
+        accepted = self._accepts(part.surface, part.dtype)
         if part.title == ACCEPTS:
-            return self._accepts(part.surface, part.dtype)
-        self._accepts(part.surface, part.dtype)
+            return accepted
         able = self._able[part.surface, part.dtype]
         group = _groups(self._plan, part.dtype, able)[part.title]
-        return self._still(self.trial.alone(part.surface, group)[1])
+        return self._still(self.start().trial.alone(part.surface, group)[1])
 
     def lost(self) -> list[str]:
         """Why workers were lost between calls since this was last asked."""
-        if self._session is None:
+        if self._started is None:
             return []
-        causes = [worker.cause for worker in self._session.lost[self._seen :]]
+        causes = [worker.cause for worker in self._started.session.lost[self._seen :]]
         self._seen += len(causes)
         return causes
 
     def close(self) -> None:
-        if self._session is not None:
-            self._session.close()
-
-    @property
-    def trial(self) -> Trial:
-        if self._trial is None:
-            self.session  # noqa: B018  (starts it)
-        assert self._trial is not None
-        return self._trial
+        if self._started is not None:
+            self._started.session.close()
 
     def _accepts(self, surface: str, dtype: str) -> list[Check]:
         key = surface, dtype
         if key not in self._accepted:
             group = replace(self._plan, dtypes=(dtype,)).acceptance()
-            folds, checks = self.trial.alone(surface, group)
+            folds, checks = self.start().trial.alone(surface, group)
             self._able[key] = abilities(folds.values())
             self._accepted[key] = self._still(checks)
         return self._accepted[key]
 
     def _still(self, checks: Sequence[Check]) -> list[Check]:
-        return [still(self.session, c, self._adapter, self._grade, self._known) for c in checks]
+        at = self.start()
+        return [still(at.session, c, self._adapter, self._grade, at.known) for c in checks]

@@ -67,10 +67,20 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 def pytest_collection_modifyitems(
     session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
 ) -> None:
+    for item in items:
+        if item.get_closest_marker(MARKER) is not None and _is_unittest(item):
+            why = "a unittest.TestCase does not hand on what they return"
+            raise pytest.UsageError(f"{item.nodeid}: {MARKER} is for test functions; {why}")
     if config.option.bce_backend:
         from .items import backend_items
 
         items += backend_items(session)
+
+
+def _is_unittest(item: pytest.Item) -> bool:
+    from unittest import TestCase
+
+    return isinstance(item, pytest.Function) and issubclass(item.cls or object, TestCase)
 
 
 @pytest.hookimpl(wrapper=True)

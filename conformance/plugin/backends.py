@@ -65,7 +65,7 @@ class Backends:
             start = partial(target.session, self.device, "eager", TIMEOUT)
             opened = Parts(start, target.adapter, self.plan, GRADE, self.known)
             try:
-                assert opened.session is not None
+                opened.start()
             except BackendUnavailable as error:
                 self._absent[target] = error
                 raise

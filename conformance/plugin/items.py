@@ -53,7 +53,7 @@ class BackendItem(pytest.Item):
             if not self.backends.is_news(self.target):
                 pytest.skip(f"{adapter.name} could not be started: see the item that failed")
             raise Failure(f"{adapter.name} could not be started: {reason}") from None
-        backend = of.session.backend
+        backend = of.start().session.backend
         keep(self, backend, checks)
         lost = of.lost()
         if any(check.failing for check in checks):

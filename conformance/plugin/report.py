@@ -114,10 +114,14 @@ class Reporter:
     def _rows(self) -> list[Json]:
         if KEY not in self.config.stash:
             return []
-        opened = self.config.stash[KEY].opened()
         return [
-            {"of": "", "backend": backend_json(p.session.backend), "checks": [], "rows": p.rows}
-            for p in opened
+            {
+                "of": "",
+                "backend": backend_json(parts.start().session.backend),
+                "checks": [],
+                "rows": parts.rows,
+            }
+            for parts in self.config.stash[KEY].opened()
         ]
 
     def _write(self, interrupted: bool) -> None:

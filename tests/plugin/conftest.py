@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import entry_points
 
 import pytest
 
@@ -55,10 +54,8 @@ def half_weighted(input, target, *, weight=None, reduction="mean", pos_weight=No
 Run = Callable[..., pytest.RunResult]
 
 
-def loaded() -> list[str]:
-    """The option that loads the plugin, where it is no installed one."""
-    installed = any(point.name == "bce_conformance" for point in entry_points(group="pytest11"))
-    return [] if installed else ["-p", "bce_conformance.plugin"]
+LOADED = ("-p", "bce_conformance.plugin")
+"""Loads the plugin where it is not installed; where it is, this is the entry point's name."""
 
 
 @pytest.fixture
@@ -73,7 +70,7 @@ def run(project: pytest.Pytester) -> Run:
     """Runs pytest in this process."""
 
     def runs(*options: object) -> pytest.RunResult:
-        return project.runpytest_inprocess(*loaded(), *map(str, options))
+        return project.runpytest_inprocess(*LOADED, *map(str, options))
 
     return runs
 
@@ -83,6 +80,6 @@ def run_apart(project: pytest.Pytester) -> Run:
     """Runs pytest in a process of its own."""
 
     def runs(*options: object) -> pytest.RunResult:
-        return project.runpytest_subprocess(*loaded(), *map(str, options))
+        return project.runpytest_subprocess(*LOADED, *map(str, options))
 
     return runs

@@ -24,7 +24,7 @@ def test_nothing_is_imported_and_nothing_said(project, run_apart) -> None:
     project.makeconftest("")
     options = ("-p", "no:randomly")
     with_it = run_apart(*options)
-    without = project.runpytest_subprocess(*options, "-p", "no:bce_conformance")
+    without = project.runpytest_subprocess(*options, "-p", "no:bce_conformance.plugin")
     assert quiet(with_it.outlines) == quiet(without.outlines)
     assert with_it.errlines == without.errlines == []
 

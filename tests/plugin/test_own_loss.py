@@ -239,3 +239,19 @@ def test_outcomes_of_pytest_within_a_loss_pass_through(project, run) -> None:
                                   framework="numpy", arguments=())
     """)
     run().assert_outcomes(skipped=1)
+
+
+def test_the_marker_is_not_overlooked_in_a_test_case(project, run) -> None:
+    project.makepyfile("""
+        import losses, pytest, unittest
+
+        class TestMine(unittest.TestCase):
+            @pytest.mark.bce_conformance(framework="numpy", arguments=())
+            def test_mine(self):
+                return losses.naive
+    """)
+    result = run()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        ["ERROR: *::TestMine::test_mine: bce_conformance is for test functions; *"]
+    )
