@@ -75,7 +75,7 @@ def session() -> Iterator[IsolatedSession]:
 def test_framework_and_transport(benchmark: Any, session: IsolatedSession, quantity: str) -> None:
     """TILES tiles through the worker, not judged; `framework` of the extra information is the part
     of it that the framework took."""
-    asked = as_asked(session, session.backend.surfaces[0], False)
+    asked = as_asked(session, session.backend.surfaces[0])
     logits = Array("float32", (LENGTH,), bytes(4), "cycled")
     call = Cell(asked, quantity, "float32", 0.0).call(logits)
     first = block_of("hard").first

@@ -72,7 +72,7 @@ def main() -> int:
     print("| logits | seconds | ns a logit | judge, MiB | worker grew, MiB |")
     print("|---|--:|--:|--:|--:|")
     with session_of(target) as session:
-        asked = as_asked(session, session.backend.surfaces[0], False)
+        asked = as_asked(session, session.backend.surfaces[0])
         cell = Cell(asked, options.quantity, "float32", 0.0)
         swept(session, cell, 1 << 20)  # compiles
         for power in range(20, options.most + 1, 2):

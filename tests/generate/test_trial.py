@@ -99,7 +99,7 @@ def judged(name: str | None, seed: int = 0, dtype: str = "float32") -> tuple[Che
     loss = OwnLoss(Path("/nowhere/mine.py"), "loss", source(name))
     with LocalSession(adapter, loss=loss) as session:
         trial = Trial(session, available()["numpy"], Plan(seed, "quick", (dtype,)),
-                      session.backend.surfaces, "stable", promised=True)  # fmt: skip
+                      session.backend.surfaces, "stable", promised=("float32",))  # fmt: skip
         return tuple(check for _, checks in trial.checks() for check in checks)
 
 
