@@ -239,7 +239,8 @@ def _row(r: Run) -> str:
     told = r.failed or (shown + (f" and {more} more" if more > 0 else ""))
     caught = ("yes" if r.as_due else "**NO**") + (" (strict)" if r.loss.grade == "strict" else "")
     named = "yes" if r.named else "no"
-    return f"| {r.loss.name} | {r.loss.wrong} | {caught} | {named} | {told} | {r.seconds:.1f} |"
+    wrong = r.loss.wrong.replace("|", "\\|")
+    return f"| {r.loss.name} | {wrong} | {caught} | {named} | {told} | {r.seconds:.1f} |"
 
 
 def _row_of_correct(name: str, runs: Sequence[Run]) -> str:
