@@ -102,8 +102,7 @@ _natural.__name__ = "natural number"
 
 def _add_run(sub: argparse.ArgumentParser) -> None:
     _add_backend(sub, required=True)
-    sub.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:0, …")
-    sub.add_argument("--mode", default="eager", help="eager (default) or compiled")
+    _add_asked_and_judged(sub)
     sub.add_argument("--surface", action="append", default=[], metavar="NAME",
                      help="only this surface; may be repeated")  # fmt: skip
     sub.add_argument("--dtype", action="append", default=[], metavar="D",
@@ -111,14 +110,9 @@ def _add_run(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--profile", choices=("quick", "standard", "full"), default="standard",
                      help="how much to ask; the documented claims are in each")  # fmt: skip
     sub.add_argument("--seed", type=_natural, default=0, help="of all that is generated")
-    sub.add_argument("--grade", choices=GRADES, default="stable",
-                     help="which tolerance fails a value")  # fmt: skip
     sub.add_argument("--loss", metavar="FILE.py:CALLABLE",
                      help="your own loss(input, target, *, weight, reduction, pos_weight) in the "
                      "place of the framework's")  # fmt: skip
-    sub.add_argument("--known", type=Path, metavar="FILE",
-                     help="known deviations in place of the shipped ones; an empty file knows "
-                     "nothing")  # fmt: skip
     sub.add_argument("--only", choices=("cases", "generated"),
                      help="only the case files, or only what is generated")  # fmt: skip
     sub.add_argument("--cases", type=Path, metavar="DIR",
@@ -126,8 +120,6 @@ def _add_run(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--shard", metavar="I/N", help="only every Nth question, from the Ith")
     sub.add_argument("--timeout", type=_positive, default=60.0, metavar="SECONDS",
                      help="for one call (default 60)")  # fmt: skip
-    sub.add_argument("--report-dir", type=Path, default=Path("bce-reports"), metavar="DIR",
-                     help="where the reports go (default bce-reports)")  # fmt: skip
     sub.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML too")
     sub.set_defaults(command=run.command)
 
@@ -142,16 +134,28 @@ def _add_backend(sub: argparse.ArgumentParser, required: bool) -> None:
     sub.add_argument("--adapter", type=Path, metavar="FILE.py", help="an adapter of your own")
 
 
+def _add_asked_and_judged(sub: argparse.ArgumentParser) -> None:
+    """What a run and a sweep have in common."""
+    sub.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:0, …")
+    sub.add_argument("--mode", default="eager", help="eager (default) or compiled")
+    sub.add_argument("--grade", choices=GRADES, default="stable",
+                     help="which tolerance fails a value")  # fmt: skip
+    sub.add_argument("--known", type=Path, metavar="FILE",
+                     help="known deviations in place of the shipped ones; an empty file knows "
+                     "nothing")  # fmt: skip
+    sub.add_argument("--report-dir", type=Path, default=Path("bce-reports"), metavar="DIR",
+                     help="where the reports go (default bce-reports)")  # fmt: skip
+
+
 def _add_sweep(sub: argparse.ArgumentParser) -> None:
     _add_backend(sub, required=True)
+    _add_asked_and_judged(sub)
     sub.add_argument("--dtype", action="append", default=[], metavar="D",
                      help="float16, bfloat16, float32 (these three if none is named) or float64, "
                      "of which each exponent is sampled; may be repeated")  # fmt: skip
     sub.add_argument("--quantity", choices=("forward", "gradient", "all"), default="all")
     sub.add_argument("--surface", action="append", default=[], metavar="NAME",
                      help="may be repeated (default: all for 16 bits, else the first)")  # fmt: skip
-    sub.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:0, …")
-    sub.add_argument("--mode", default="eager", help="eager (default) or compiled")
     sub.add_argument("--jobs", type=_counting, default=1, metavar="N",
                      help="processes, each with a worker and a judge")  # fmt: skip
     sub.add_argument("--shard", metavar="I/N", help="only every Nth block, from the Ith")
@@ -165,14 +169,8 @@ def _add_sweep(sub: argparse.ArgumentParser) -> None:
                      "alone, which takes that long again (default 1; 0: none)")  # fmt: skip
     sub.add_argument("--threads", action="store_true",
                      help="let the framework use its threads (default: one)")  # fmt: skip
-    sub.add_argument("--grade", choices=GRADES, default="stable",
-                     help="which tolerance fails a value")  # fmt: skip
-    sub.add_argument("--known", type=Path, metavar="FILE", help="known deviations in place of the "
-                     "shipped ones; an empty file knows nothing")  # fmt: skip
     sub.add_argument("--timeout", type=_positive, default=60.0, metavar="SECONDS",
                      help="for one tile, or call (default 60)")  # fmt: skip
-    sub.add_argument("--report-dir", type=Path, default=Path("bce-reports"), metavar="DIR",
-                     help="where the reports go (default bce-reports)")  # fmt: skip
     sub.set_defaults(command=sweep.command)
 
 
