@@ -1,12 +1,12 @@
-"""Where the real frameworks are, and adapters with planted faults."""
+"""Real frameworks for tests, and adapters with planted faults."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from real import interpreters
 
 import bce_conformance.adapters
 
@@ -14,13 +14,6 @@ pytest_plugins = ["pytester"]
 
 ADAPTERS = Path(bce_conformance.adapters.__file__).parent
 FRAMEWORKS = ("torch", "paddle", "oneflow", "mindspore")
-
-
-def interpreters() -> dict[str, str]:
-    """Framework → interpreter, from BCE_INTERPRETERS="torch=PYTHON,paddle=…", which tox sets."""
-    pairs = os.environ.get("BCE_INTERPRETERS", "").split(",")
-    named = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
-    return {name: python for name, python in named.items() if Path(python).exists()}
 
 
 @pytest.fixture(params=FRAMEWORKS)

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from conftest import interpreters
+from real import interpreters
 
 from bce_conformance import adapters
 from bce_conformance.literal import literal

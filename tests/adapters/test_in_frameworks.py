@@ -312,7 +312,7 @@ FAULTS: dict[str, dict[str, Fault]] = {
             "return surface(logits, target, weight=": "return surface(target, logits, weight="
         },
         "upstream ignored": {
-            "sens_param=upstream is not None": "sens_param=False",
+            "self.slope(loss, position, upstream is not None)": "self.slope(loss, position, False)",
             "arguments if upstream is None else [*arguments, upstream]": "arguments",
         },
         "options not passed": {"**options": "**{}"},

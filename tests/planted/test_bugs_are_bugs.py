@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import interpreters
+from real import interpreters
 
 from bce_conformance.dtypes import FLOATS
 from bce_conformance.measure import errors, truth

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import interpreters
+from real import interpreters
 from table import Journal, Loss, Run, from_journal, losses, names, run
 
 QUICK = ("--profile", "quick", "--dtype", "float32", "--dtype", "float16")
