@@ -17,6 +17,7 @@ from statistics import median
 
 from bce_conformance.adapters import available
 from bce_conformance.commands.select import Target, targets
+from bce_conformance.engine import applying
 from bce_conformance.generate.plan import Plan
 from bce_conformance.known import Known, load_known, shipped_known
 from bce_conformance.measure import forget
@@ -24,7 +25,6 @@ from bce_conformance.session import IsolatedSession
 from bce_conformance.trial import Trial
 
 FOUND = ("known", "deviates", "crashed", "timed-out")
-NOT_GENERATED = ("documented", "sweep")
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,8 @@ def session_of(target: Target) -> IsolatedSession:
 def known_of(session: IsolatedSession, surfaces: tuple[str, ...]) -> list[Known]:
     return [
         entry
-        for entry in load_known([shipped_known()], available())
-        if entry.applies(session.backend)
-        and entry.witness.surface in surfaces
-        and entry.witness.kind not in NOT_GENERATED
+        for entry in applying(load_known([shipped_known()], available()), session.backend).values()
+        if entry.witness.surface in surfaces and entry.witness.kind != "documented"
     ]
 
 

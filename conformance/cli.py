@@ -13,13 +13,14 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from types import FrameType
 
 from . import __version__
 from .adapters import AdapterError
 from .casefile import CaseFileError
-from .commands import UsageError, backends, cases, diff, merge, replay, report, run, sweep
+from .commands import UsageError
 from .diff import DRIFT
 from .sweep import plan
 from .tolerance import GRADES
@@ -31,9 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit status; no traceback reaches the user."""
     signal.signal(signal.SIGTERM, _interrupt)
     options = parser().parse_args(argv)
-    command: Callable[[argparse.Namespace], int] = options.command
     try:
-        return command(options)
+        return _command(options.command)(options)
     except (CaseFileError, UsageError, AdapterError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -49,6 +49,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         told = f"internal error: {type(error).__name__}: {error}"
         print(f"bce-conformance: {told} (set {DEBUG}=1 to see where)", file=sys.stderr)
         return 70
+
+
+def _command(name: str) -> Callable[[argparse.Namespace], int]:
+    """A command, imported when it is called for: what it uses is not needed by the others."""
+    command: Callable[[argparse.Namespace], int] = import_module(
+        f".commands.{name}", __package__
+    ).command
+    return command
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -121,7 +129,7 @@ def _add_run(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--timeout", type=_positive, default=60.0, metavar="SECONDS",
                      help="for one call (default 60)")  # fmt: skip
     sub.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML too")
-    sub.set_defaults(command=run.command)
+    sub.set_defaults(command="run")
 
 
 def _add_backend(sub: argparse.ArgumentParser, required: bool) -> None:
@@ -171,7 +179,7 @@ def _add_sweep(sub: argparse.ArgumentParser) -> None:
                      help="let the framework use its threads (default: one)")  # fmt: skip
     sub.add_argument("--timeout", type=_positive, default=60.0, metavar="SECONDS",
                      help="for one tile, or call (default 60)")  # fmt: skip
-    sub.set_defaults(command=sweep.command)
+    sub.set_defaults(command="sweep")
 
 
 def _add_diff(sub: argparse.ArgumentParser) -> None:
@@ -181,7 +189,7 @@ def _add_diff(sub: argparse.ArgumentParser) -> None:
                      help="by which the largest error of a row may grow (default 2)")  # fmt: skip
     sub.add_argument("--json", type=Path, metavar="FILE", help="write the changes as JSON too")
     sub.add_argument("--markdown", type=Path, metavar="FILE", help="write them as Markdown too")
-    sub.set_defaults(command=diff.command)
+    sub.set_defaults(command="diff")
 
 
 def _add_merge(sub: argparse.ArgumentParser) -> None:
@@ -189,7 +197,7 @@ def _add_merge(sub: argparse.ArgumentParser) -> None:
                      help="reports (JSON), or folders of them")  # fmt: skip
     sub.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
     sub.add_argument("--adapter", type=Path, metavar="FILE.py", help="an adapter of your own")
-    sub.set_defaults(command=merge.command)
+    sub.set_defaults(command="merge")
 
 
 def _add_report(sub: argparse.ArgumentParser) -> None:
@@ -200,7 +208,7 @@ def _add_report(sub: argparse.ArgumentParser) -> None:
                      help="write a front page of the folder: short tables, and links")  # fmt: skip
     sub.add_argument("--since", type=Path, metavar="OLD",
                      help="reports of the release before, to show what changed")  # fmt: skip
-    sub.set_defaults(command=report.command)
+    sub.set_defaults(command="report")
 
 
 def _add_replay(sub: argparse.ArgumentParser) -> None:
@@ -211,16 +219,16 @@ def _add_replay(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--loss", metavar="FILE.py:CALLABLE",
                      help="the loss that the report is about")  # fmt: skip
     sub.add_argument("--timeout", type=_positive, default=60.0, metavar="SECONDS")
-    sub.set_defaults(command=replay.command)
+    sub.set_defaults(command="replay")
 
 
 def _add_cases(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("paths", nargs="*", type=Path, metavar="PATH",
                      help="case files or folders (default: the shipped ones)")  # fmt: skip
     sub.add_argument("--adapter", type=Path, metavar="FILE.py", help="an adapter of your own")
-    sub.set_defaults(command=cases.command)
+    sub.set_defaults(command="cases")
 
 
 def _add_backends(sub: argparse.ArgumentParser) -> None:
     _add_backend(sub, required=False)
-    sub.set_defaults(command=backends.command)
+    sub.set_defaults(command="backends")

@@ -13,8 +13,8 @@ from rich.text import Text
 
 from ..diff import LABELS, Difference, difference
 from ..report import terminal
-from ..report.changes import first_screen, page, release
-from ..report.document import swept_dtype
+from ..report.changes import first_screen, page, release, title
+from ..report.document import comparable
 from ..report.write import atomically, json_text
 from . import UsageError
 from .replay import read
@@ -57,8 +57,7 @@ def _folder(folder: Path) -> dict[tuple[str, ...], Json]:
     found: dict[tuple[str, ...], Json] = {}
     for path in sorted(folder.glob("*.json")):
         report = read(path)
-        backend = report["backend"]
-        key = (backend["adapter"], backend["device"], backend["mode"], swept_dtype(report))
+        key = comparable(report)
         if key in found:
             other = found[key]["backend"]["framework_version"]
             raise UsageError(f"{path}: a second report of {' '.join(key).strip()}, beside that of "
@@ -70,8 +69,9 @@ def _folder(folder: Path) -> dict[tuple[str, ...], Json]:
 def _show(console: Console, differences: list[Difference], alone: list[str]) -> None:
     table = Table("", *LABELS, "as before", box=None, header_style="")
     for each in differences:
-        name = f"{release(each.old)} → {each.new['backend']['framework_version']}"
-        table.add_row(name, *(str(each.count(label)) for label in LABELS), str(each.unchanged))
+        table.add_row(
+            title(each), *(str(each.count(label)) for label in LABELS), str(each.unchanged)
+        )
     console.print(table)
     for each in differences:
         for note in each.notes:

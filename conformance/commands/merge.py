@@ -10,9 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from ..adapters import AdapterFile, available
-from ..check import FAILING, VERDICTS
+from ..check import FAILING
 from ..report import terminal
-from ..report.document import backend_from_json, file_name, swept_dtype
+from ..report.document import (
+    backend_from_json,
+    by_verdict,
+    file_name,
+    is_sweep,
+    swept_dtype,
+)
 from ..report.markdown import summary
 from ..report.write import atomically, json_text
 from ..sweep import report as sweep_report
@@ -31,7 +37,7 @@ def command(options: Namespace) -> int:
     results = merged(by_sweep(paths), adapters)
     for name, report in results.items():
         atomically(options.output / name, json_text(report))
-    runs = [report for report in results.values() if report["suite"]["profile"] != "sweep"]
+    runs = [report for report in results.values() if not is_sweep(report)]
     if runs:
         atomically(options.output / "summary.md", summary(runs, []))
     console = terminal.console()
@@ -80,14 +86,14 @@ def merged(groups: Sequence[Group], adapters: Mapping[str, AdapterFile]) -> dict
         if adapter is None:
             raise UsageError(f"{group[0][0]}: expected one of {', '.join(adapters)}, not "
                              f"{first['backend']['adapter']!r}")  # fmt: skip
-        if first["suite"]["profile"] == "sweep":
+        if is_sweep(first):
             backend = backend_from_json(first["backend"])
             if len(reports) > 1:
                 first = sweep_report.joined(reports, backend, adapter)
                 name = sweep_report.file_name(backend, sweep_report.plan_of(reports[0]))
         elif len(reports) > 1:
             first = _joined(reports)
-        if first["suite"]["profile"] != "sweep":
+        if not is_sweep(first):
             name = file_name(first, tuple(results))
         results[name] = first
     return results
@@ -139,7 +145,7 @@ def _joined(reports: Sequence[Json]) -> Json:
         "broken": next((r["broken"] for r in reports if r["broken"]), None),
         "questions": sum(r["questions"] for r in reports),
         "lost_workers": [lost for r in reports for lost in r["lost_workers"]],
-        "summary": {v: counts[v] for v in VERDICTS if counts[v]},
+        "summary": by_verdict(counts),
         "checks": checks,
         "accuracy": added(row for report in reports for row in report["accuracy"]),
         "times": {

@@ -13,7 +13,7 @@ from rich.console import Console
 from ..check import FAILING
 from ..diff import Difference, difference
 from ..report import terminal
-from ..report.document import swept_dtype
+from ..report.document import comparable, is_sweep
 from ..report.html.evidence import Kept
 from ..report.html.render import page
 from ..report.markdown import summary
@@ -43,7 +43,7 @@ def command(options: Namespace) -> int:
         if options.markdown:
             atomically(options.markdown, _markdown(reports))
         if options.overview:
-            atomically(options.overview, _overview(options.reports, options.overview))
+            atomically(options.overview, _overview(options.reports, reports, options.overview))
         if not (options.html or options.markdown or options.overview):
             _show(console, reports)
     except SPOILT as error:
@@ -58,15 +58,11 @@ def command(options: Namespace) -> int:
 
 def _show(console: Console, reports: Sequence[Kept]) -> None:
     """The matrix of the runs; sweeps are but counted, unless there is nothing else."""
-    swept = [kept.report for kept in reports if _is_sweep(kept)]
-    ran = [kept.report for kept in reports if not _is_sweep(kept)]
+    swept = [kept.report for kept in reports if is_sweep(kept.report)]
+    ran = [kept.report for kept in reports if not is_sweep(kept.report)]
     console.print(terminal.matrix(ran or swept, console.width))
     if ran and swept:
         console.print(f"\nand {len(swept)} of a sweep each, which --html and --markdown show")
-
-
-def _is_sweep(kept: Kept) -> bool:
-    return bool(kept.report["suite"]["profile"] == "sweep")
 
 
 def _failing(kept: Kept) -> bool:
@@ -99,13 +95,13 @@ def _paths(given: Path) -> list[Path]:
     return paths
 
 
-def _overview(given: Path, file: Path) -> str:
+def _overview(given: Path, reports: Sequence[Kept], file: Path) -> str:
     """The front page of a folder: its reports, and links to the other pages that lie there."""
     folder = given if given.is_dir() else given.parent
     pages = [path for suffix in ("md", "html") for path in sorted(folder.rglob(f"*.{suffix}"))
              if path.resolve() != file.resolve()]  # fmt: skip
     return overview(
-        {_link(path, file): read(path) for path in _paths(given)},
+        {_link(path, file): kept.report for path, kept in zip(_paths(given), reports, strict=True)},
         {_link(path, file): _title(path) for path in pages},
     )
 
@@ -124,8 +120,8 @@ def _title(path: Path) -> str:
 
 def _markdown(reports: Sequence[Kept]) -> str:
     """The page of the runs, and that of the sweeps below it."""
-    swept = [kept.report for kept in reports if _is_sweep(kept)]
-    ran = [kept.report for kept in reports if not _is_sweep(kept)]
+    swept = [kept.report for kept in reports if is_sweep(kept.report)]
+    ran = [kept.report for kept in reports if not is_sweep(kept.report)]
     pages = [summary(ran, [])] if ran else []
     return "\n".join([*pages, sweeps.page(swept)] if swept else pages)
 
@@ -136,19 +132,13 @@ def _changes(earlier: Sequence[Kept] | None, now: Sequence[Kept]) -> list[Differ
         return None
     before: dict[tuple[str, ...], Kept] = {}
     for kept in earlier:
-        key = _backend(kept.report)
+        key = comparable(kept.report)
         if key in before:
             raise UsageError(f"{kept.name}: a second earlier report of {' '.join(key).strip()}, "
                              f"beside {before[key].name}")  # fmt: skip
         before[key] = kept
     return [
-        difference(before[_backend(kept.report)].report, kept.report)
+        difference(before[comparable(kept.report)].report, kept.report)
         for kept in now
-        if _backend(kept.report) in before
+        if comparable(kept.report) in before
     ]
-
-
-def _backend(report: Json) -> tuple[str, ...]:
-    """A backend and what was swept, whatever the release."""
-    backend = report["backend"]
-    return (*(backend[k] for k in ("adapter", "device", "mode")), swept_dtype(report))

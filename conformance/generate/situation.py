@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from unittest.mock import patch
 
 import numpy as np
 from hypothesis import HealthCheck, Phase, given, settings
@@ -218,8 +217,12 @@ def without_numbers_found_in_sources() -> Iterator[None]:
         return
     none = type(providers._local_constants)()
     cache = type(providers.CONSTANTS_CACHE)(1024)
-    with patch.multiple(providers, _get_local_constants=lambda: none, CONSTANTS_CACHE=cache):
+    kept = providers._get_local_constants, providers.CONSTANTS_CACHE
+    providers._get_local_constants, providers.CONSTANTS_CACHE = lambda: none, cache
+    try:
         yield
+    finally:
+        providers._get_local_constants, providers.CONSTANTS_CACHE = kept
 
 
 def situation(structure: Structure, recipe: Recipe, dtype: str, dice: Dice) -> Situation:

@@ -7,7 +7,7 @@ from textwrap import indent
 
 from ..accuracy import elementwise, item
 from ..check import Check
-from ..literal import from_json, literal
+from ..literal import from_json, literal, to_json
 from ..vocabulary import ARGUMENTS, Array, Backend
 from ..witness import call_from_json
 
@@ -92,9 +92,7 @@ def evidence(check: Check) -> list[Row]:
 
 def _number(array: Array) -> str:
     """A value, and its bits."""
-    word = array.bits.reshape(1)
-    bits = int(word.view(f"<u{word.dtype.itemsize}")[0])
-    return f"{literal(array.wire())} = 0x{bits:0{2 * word.dtype.itemsize}x} ({array.dtype})"
+    return f"{literal(array.wire())} = 0x{to_json(array)['bits']} ({array.dtype})"
 
 
 def _array(array: Array) -> str:

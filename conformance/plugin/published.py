@@ -20,6 +20,7 @@ from packaging.version import Version
 
 from ..accuracy import DOMAIN, USUAL_RTOL
 from ..dtypes import FLOATS
+from ..report.document import is_sweep
 from ..report.write import atomically, json_text
 from ..vocabulary import QUANTITIES
 
@@ -157,7 +158,7 @@ def published_by(reports: Sequence[Json]) -> Json:
     rows: dict[tuple[str, ...], Json] = {}
     for report in reports:
         backend = report["backend"]
-        if report["suite"]["profile"] == "sweep" or backend["mode"] != "eager":
+        if is_sweep(report) or backend["mode"] != "eager":
             continue
         for row in report["accuracy"]:
             found = _row(backend, row)

@@ -17,7 +17,7 @@ import pytest
 
 from .. import __version__
 from ..accuracy import REDUCTIONS
-from ..check import VERDICTS, Check
+from ..check import Check
 from ..commands.merge import added
 from ..dtypes import FLOATS
 from ..fold import GRAVITY
@@ -25,6 +25,7 @@ from ..report.document import (
     SCHEMA,
     Json,
     backend_json,
+    by_verdict,
     check_json,
     file_name,
     slim,
@@ -151,7 +152,7 @@ class Reporter:
             "broken": None,
             "questions": sum(bool(each["checks"]) for each in found),
             "lost_workers": [],
-            "summary": {v: counts[v] for v in VERDICTS if counts[v]},
+            "summary": by_verdict(counts),
             "checks": checks,
             "accuracy": sorted(added(row for each in found for row in each["rows"]), key=_place),
             "times": {

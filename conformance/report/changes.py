@@ -18,20 +18,21 @@ def release(report: Json) -> str:
     return f"{where}, {backend['mode']}"
 
 
-def _title(each: Difference) -> str:
+def title(each: Difference) -> str:
+    """Such as: paddle 2.6.2 on cpu, eager → 3.3.1."""
     return f"{release(each.old)} → {each.new['backend']['framework_version']}"
 
 
 def page(differences: Sequence[Difference]) -> str:
     """Markdown for a job's page."""
-    only = f": {_title(differences[0])}" if len(differences) == 1 else ""
+    only = f": {title(differences[0])}" if len(differences) == 1 else ""
     lines = [f"# What changed{only}", "", "| | " + " | ".join(LABELS) + " | as before |",
              "|---|" + "--:|" * (len(LABELS) + 1)]  # fmt: skip
     for each in differences:
         counts = " | ".join(str(each.count(label)) for label in LABELS)
-        lines.append(f"| {_title(each)} | {counts} | {each.unchanged} |")
+        lines.append(f"| {title(each)} | {counts} | {each.unchanged} |")
     for each in differences:
-        lines += ["", f"## {_title(each)}", ""]
+        lines += ["", f"## {title(each)}", ""]
         lines += [f"- {text(note)}" for note in each.notes]
         lines += _changes(each) if each.changes else ["Nothing changed."]
     return "\n".join(lines) + "\n"

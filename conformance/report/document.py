@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -97,7 +97,7 @@ def document(result: BackendResult, settings: Settings) -> Json:
         "broken": finished.broken if finished else None,
         "questions": result.total,
         "lost_workers": [asdict(death) for death in result.lost],
-        "summary": {v: result.counts[v] for v in VERDICTS if result.counts[v]},
+        "summary": by_verdict(result.counts),
         "checks": [slim(check_json(check)) for check in result.checks],
         "accuracy": result.accuracy,
         "times": {
@@ -106,6 +106,11 @@ def document(result: BackendResult, settings: Settings) -> Json:
             "generated": result.effort,
         },
     }
+
+
+def by_verdict(counts: Mapping[Any, int]) -> dict[str, int]:
+    """How many checks have each verdict that there is, in the order of VERDICTS."""
+    return {verdict: counts[verdict] for verdict in VERDICTS if counts.get(verdict)}
 
 
 def backend_json(backend: Backend) -> Json:
@@ -142,10 +147,20 @@ def file_name(report: Json, taken: Sequence[str] = (), of: str = "") -> str:
     return name
 
 
+def is_sweep(report: Json) -> bool:
+    return bool(report["suite"]["profile"] == "sweep")
+
+
 def swept_dtype(report: Json) -> str:
     """The dtype that the report of a sweep is about; nothing for that of a run."""
-    rows = report["accuracy"] if report["suite"]["profile"] == "sweep" else []
+    rows = report["accuracy"] if is_sweep(report) else []
     return str(rows[0]["dtype"]) if rows else ""
+
+
+def comparable(report: Json) -> tuple[str, ...]:
+    """The backend and what was swept, whatever the release: reports alike in it are compared."""
+    backend = report["backend"]
+    return (*(backend[k] for k in ("adapter", "device", "mode")), swept_dtype(report))
 
 
 def file_stem(backend: Json) -> str:

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..sweep.markdown import COLUMNS as SWEPT
-from ..sweep.markdown import figures
+from ..sweep.markdown import table
+from .document import is_sweep, swept_dtype
 from .exactness import EXPLAINED_BRIEFLY, FEW, Cell, lines
 from .markdown import cause_of, matrix
 from .markup import code, text
@@ -21,15 +21,15 @@ COMMAND = "bce-conformance report DIR --overview DIR/README.md"
 def overview(reports: Mapping[str, Json], pages: Mapping[str, str]) -> str:
     """Markdown. reports: by file name, relative to the page; pages: what else lies there, and what
     it is about."""
-    ran = {name: r for name, r in reports.items() if r["suite"]["profile"] != "sweep"}
-    swept = [r for r in reports.values() if r["suite"]["profile"] == "sweep"]
+    ran = [report for report in reports.values() if not is_sweep(report)]
+    swept = [report for report in reports.values() if is_sweep(report)]
     told = ["# Reports", "", f"Made from the JSON files beside it by `{COMMAND}`.", ""]
     told += [f"- [{text(title)}]({name})" for name, title in pages.items()]
     if pages:
         told.append("")
     if ran:
-        told += ["## What was kept and broken", "", *matrix(ran.values()), "", EXPLAINED, ""]
-        told += [*_known(list(ran.values())), *_exactness(list(ran.values()))]
+        told += ["## What was kept and broken", "", *matrix(ran), "", EXPLAINED, ""]
+        told += [*_known(ran), *_exactness(ran)]
     told += [*_sweeps(swept), *_files(reports)]
     return "\n".join(told).rstrip() + "\n"
 
@@ -73,13 +73,10 @@ def _cell(cell: Cell | None) -> str:
 
 def _sweeps(reports: Sequence[Json]) -> Iterator[str]:
     """Every logit of float32; the other dtypes are on the page of sweeps."""
-    every = [report for report in reports if report["accuracy"][0]["dtype"] == "float32"]
+    every = [report for report in reports if swept_dtype(report) == "float32"]
     if not every:
         return
-    yield from ("## Every float32 logit", "", "| " + " | ".join(SWEPT) + " |")
-    yield "|---|---|---|---|--:|--:|--:|--:|--:|--:|---|--:|--:|--:|"
-    yield from figures(every)
-    yield ""
+    yield from ("## Every float32 logit", "", *table(every), "")
 
 
 def _files(reports: Mapping[str, Json]) -> Iterator[str]:

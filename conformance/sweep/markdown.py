@@ -20,7 +20,7 @@ TOLD = (
 
 def page(reports: Sequence[Json]) -> str:
     """A page about the reports of sweeps, in their order."""
-    lines = [HEAD, "", *TOLD, "", *_table(reports), "", "## Where results break off", ""]
+    lines = [HEAD, "", *TOLD, "", *table(reports), "", "## Where results break off", ""]
     for report in reports:
         found = list(dict.fromkeys(_cliffs(report)))
         if found:
@@ -28,14 +28,10 @@ def page(reports: Sequence[Json]) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _table(reports: Sequence[Json]) -> Iterator[str]:
+def table(reports: Sequence[Json]) -> Iterator[str]:
+    """Every figure, a line each."""
     yield "| " + " | ".join(COLUMNS) + " |"
     yield "|---|---|---|---|--:|--:|--:|--:|--:|--:|---|--:|--:|--:|"
-    yield from figures(reports)
-
-
-def figures(reports: Sequence[Json]) -> Iterator[str]:
-    """The lines of the table below its head."""
     for report in reports:
         verdicts = {check["id"]: check["verdict"] for check in report["checks"]}
         alike: dict[tuple[str, ...], list[Json]] = {}

@@ -11,10 +11,10 @@ from typing import Any
 
 from .. import __version__
 from ..adapters import AdapterFile
-from ..check import VERDICTS, Check, Witness
+from ..check import Check, Witness
 from ..known import Known
 from ..question import Source
-from ..report.document import SCHEMA, backend_json, check_json, file_stem, slim
+from ..report.document import SCHEMA, backend_json, by_verdict, check_json, file_stem, slim
 from ..series import Asked
 from ..session import Session
 from ..tolerance import Grade
@@ -85,7 +85,7 @@ def document(
         "broken": swept.broken,
         "questions": len(swept.units),
         "lost_workers": [{"after": "a tile", "cause": cause} for cause in swept.lost],
-        "summary": {v: counts[v] for v in VERDICTS if counts[v]},
+        "summary": by_verdict(counts),
         "checks": [slim(check_json(each)) for each in final],
         "accuracy": [row_json(row, swept.plan, backend, adapter) for row in rows],
         "times": {

@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...diff import Change
+from ..document import is_sweep
 from .evidence import Held, Kept
 from .view import GRAVEST, Count
 
 Json = dict[str, Any]
-
-SWEEP = "sweep"
 
 
 @dataclass
@@ -39,10 +38,6 @@ class Backend:
     @property
     def rows(self) -> list[tuple[Kept, Json]]:
         return [(kept, row) for kept in self.kept for row in kept.report["accuracy"]]
-
-
-def is_sweep(report: Json) -> bool:
-    return bool(report["suite"]["profile"] == SWEEP)
 
 
 def _key(report: Json) -> tuple[str, ...]:

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ...diff import LABELS, Difference
-from .backend import Backend, backends, bare, counted, is_sweep, plural
+from ..document import is_sweep
+from .backend import Backend, backends, bare, counted, plural
 from .changed import changed, note_changes
 from .evidence import Held, Kept, reason
 from .grid import groups

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...diff import LABELS, Change, Difference, row_name
-from ..changes import release
+from ..changes import title
 from ..document import swept_dtype
 from ..markdown import VARIANT
 from .backend import Backend
@@ -61,8 +61,7 @@ def changed(each: Difference) -> Changed:
             rest = sum(len(alike) for alike in own[MOST_CHANGES:])
             lists.append(ChangeList(label, tuple(map(_change, own[:MOST_CHANGES])), rest))
     return Changed(
-        title=f"{release(each.old)} → {each.new['backend']['framework_version']}"
-        + (f" ({dtype} sweep)" if (dtype := swept_dtype(each.new)) else ""),
+        title=title(each) + (f" ({dtype} sweep)" if (dtype := swept_dtype(each.new)) else ""),
         counts=tuple(each.count(label) for label in LABELS),
         unchanged=each.unchanged,
         notes=each.notes,
