@@ -118,9 +118,9 @@ def _add_run(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--profile", choices=("quick", "standard", "full"), default="standard",
                      help="how much to ask; the documented claims are in each")  # fmt: skip
     sub.add_argument("--seed", type=_natural, default=0, help="of all that is generated")
-    sub.add_argument("--loss", metavar="FILE.py:CALLABLE",
+    sub.add_argument("--loss", action="append", default=[], metavar="FILE.py:CALLABLE",
                      help="your own loss(input, target, *, weight, reduction, pos_weight) in the "
-                     "place of the framework's")  # fmt: skip
+                     "place of the framework's; may be repeated")  # fmt: skip
     sub.add_argument("--only", choices=("cases", "generated"),
                      help="only the case files, or only what is generated")  # fmt: skip
     sub.add_argument("--cases", type=Path, metavar="DIR",

@@ -15,7 +15,7 @@ from ..report.markdown import in_full
 from ..session import BackendUnavailable
 from ..witness import question_from_json
 from . import UsageError
-from .select import parse_loss, targets
+from .select import parse_losses, targets
 
 
 def command(options: Namespace) -> int:
@@ -25,7 +25,7 @@ def command(options: Namespace) -> int:
     question = question_of(kept, options.report)
     backend = report["backend"]
     target = targets([backend["adapter"]], options.python, available(options.adapter))[0]
-    own_loss = parse_loss(options.loss)
+    losses = parse_losses([options.loss] if options.loss else [])
     modes = [backend["mode"]]
     if isinstance(question.expectation.promise, SameAsEager):
         modes.append("eager")
@@ -33,7 +33,7 @@ def command(options: Namespace) -> int:
         with ExitStack() as opened:
             sessions = [
                 opened.enter_context(
-                    target.session(backend["device"], mode, options.timeout, own_loss)
+                    target.session(backend["device"], mode, options.timeout, losses)
                 )
                 for mode in modes
             ]

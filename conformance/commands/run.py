@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -28,7 +28,7 @@ from .select import (
     Filter,
     Target,
     load_cases,
-    parse_loss,
+    parse_losses,
     parse_shard,
     require_known,
     targets,
@@ -39,17 +39,17 @@ def command(options: Namespace) -> int:
     """Exit status 0, 1, 3 or 130; raises for wrong usage and invalid files."""
     adapters = available(options.adapter)
     chosen = targets(options.backend, options.python, adapters)
-    own_loss = parse_loss(options.loss)
-    require_known(options.surface, options.dtype, chosen, own_loss)
+    losses = parse_losses(options.loss)
+    require_known(options.surface, options.dtype, chosen, losses)
     case_files = load_cases([options.cases] if options.cases else [], adapters)
     known = load_known([options.known or shipped_known()], adapters)
     selected = Filter(options.surface, options.dtype, parse_shard(options.shard))
     jobs = []
     for target in chosen:
         questions = selected.questions(case_files, target.adapter)
-        if not questions and selected.everything and own_loss is None:
+        if not questions and selected.everything and not losses:
             raise UsageError(f"no case file has a surface of {target.adapter.name}")
-        jobs.append(_job(target, options, selected, questions, known, own_loss))
+        jobs.append(_job(target, options, selected, questions, known, losses))
     require_writable(options.report_dir)
     record = Record(Settings(options.profile, options.seed, options.grade, options.shard))
     return _run(jobs, record, options)
@@ -61,34 +61,34 @@ def _job(
     selected: Filter,
     questions: list[Question],
     known: list[Known],
-    own_loss: OwnLoss | None,
+    losses: Sequence[OwnLoss],
 ) -> Job:
-    start = partial(target.session, options.device, options.mode, options.timeout, own_loss)
-    eager = partial(target.session, options.device, "eager", options.timeout, own_loss)
+    start = partial(target.session, options.device, options.mode, options.timeout, losses)
+    eager = partial(target.session, options.device, "eager", options.timeout, losses)
     generated = options.only != "cases" and bool(selected.floats)
     plan = Plan(options.seed, options.profile, selected.floats, selected.shard,
                 thrifty=options.mode != "eager")  # fmt: skip
     return Job(
-        adapter=target.adapter if own_loss is None else with_loss(target.adapter, own_loss),
+        adapter=with_losses(target.adapter, losses) if losses else target.adapter,
         python=target.python,
         open=start,
-        questions=[] if own_loss or options.only == "generated" else questions,
+        questions=[] if losses or options.only == "generated" else questions,
         grade=options.grade,
         plan=plan if generated else None,
-        surfaces=() if own_loss else selected.of(target.adapter),
-        promised=("float32",) if own_loss else (),
+        surfaces=() if losses else selected.of(target.adapter),
+        promised=("float32",) if losses else (),
         known=known,
         eager=eager if options.mode != "eager" and "eager" in target.adapter.modes else None,
-        whole=selected.everything and not (own_loss or options.only or options.cases),
+        whole=selected.everything and not (losses or options.only or options.cases),
     )
 
 
-def with_loss(adapter: AdapterFile, own_loss: OwnLoss) -> AdapterFile:
-    """The adapter, whose pastes import the user's loss."""
-    where = {"file": str(own_loss.file), "callable": own_loss.callable}
+def with_losses(adapter: AdapterFile, losses: Sequence[OwnLoss]) -> AdapterFile:
+    """The adapter, whose pastes import the user's losses, each in that of its surface."""
+    where = {loss.surface: {"file": str(loss.file), "callable": loss.callable} for loss in losses}
 
     def reproduction(call: Json, literal: Callable[[Json], str]) -> str:
-        return adapter.reproduction({**call, "own_loss": where}, literal)
+        return adapter.reproduction({**call, "own_loss": where[call["surface"]]}, literal)
 
     return replace(adapter, reproduction=reproduction)
 

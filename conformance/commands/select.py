@@ -29,7 +29,7 @@ class Target:
         device: str,
         mode: str,
         timeout: float,
-        loss: OwnLoss | None = None,
+        losses: Sequence[OwnLoss] = (),
         variables: Mapping[str, str] | None = None,
     ) -> IsolatedSession:
         """A worker in that interpreter, with environment variables. Raises BackendUnavailable."""
@@ -40,7 +40,7 @@ class Target:
             device=device,
             mode=mode,
             timeout=timeout,
-            loss=loss,
+            losses=losses,
             fragile=mode in self.adapter.fragile,
             # Idle threads of a framework would otherwise spin on the core that judges.
             variables={
@@ -119,10 +119,17 @@ def parse_shard(text: str | None) -> tuple[int, int]:
     raise UsageError(f"--shard: expected I/N with 1 <= I <= N, not {text!r}")
 
 
-def parse_loss(text: str | None) -> OwnLoss | None:
-    """FILE.py:CALLABLE, as `--loss` takes it. Raises UsageError."""
-    if text is None:
-        return None
+def parse_losses(texts: Sequence[str]) -> tuple[OwnLoss, ...]:
+    """FILE.py:CALLABLE each, as `--loss` takes them. Raises UsageError."""
+    losses = tuple(map(_parse_loss, texts))
+    surfaces = [loss.surface for loss in losses]
+    for surface in surfaces:
+        if surfaces.count(surface) > 1:
+            raise UsageError(f"--loss: expected each {surface} once, whatever its folder")
+    return losses
+
+
+def _parse_loss(text: str) -> OwnLoss:
     name, colon, attribute = text.rpartition(":")
     if not colon or not name.endswith(".py") or not attribute.isidentifier():
         raise UsageError(f"--loss: expected FILE.py:CALLABLE, not {text!r}")
@@ -137,10 +144,10 @@ def require_known(
     surfaces: Sequence[str],
     dtypes: Sequence[str],
     chosen: Sequence[Target],
-    own_loss: OwnLoss | None,
+    losses: Sequence[OwnLoss],
 ) -> None:
     """Raises UsageError for a surface of no chosen backend, or a dtype that is none."""
-    if own_loss is not None and surfaces:
+    if losses and surfaces:
         raise UsageError("--surface: expected none beside --loss, which takes the place of all")
     known = [surface for target in chosen for surface in target.adapter.surfaces]
     for surface in surfaces:

@@ -69,7 +69,7 @@ def command(options: Namespace) -> int:
 
 
 def _require(options: Namespace, chosen: Sequence[Target]) -> None:
-    require_known(options.surface, (), chosen, None)
+    require_known(options.surface, (), chosen, ())
     for dtype in options.dtype:
         if dtype not in SWEPT:
             raise UsageError(f"--dtype: expected one of {', '.join(SWEPT)}, not {dtype!r}")

@@ -194,7 +194,7 @@ def _job(request: Request, name: str) -> Job:
     closure = Closure(_called(request.loss, signature), name)
 
     def open() -> LocalSession:
-        return LocalSession(module_of(adapter.file), device=request.device, loss=closure)
+        return LocalSession(module_of(adapter.file), device=request.device, losses=(closure,))
 
     return Job(
         adapter=replace(adapter, reproduction=_reproduction(adapter, request)),

@@ -60,7 +60,7 @@ class IsolatedSession:
     timeout: seconds for a call; start_timeout: for a start, imports of the framework included;
     memory_limit: bytes that a worker may grow beyond what it used after its start (one that has
     grown by half of that between two calls is replaced);
-    loss: a callable of the user's own in the place of the framework's;
+    losses: callables of the user's own in the place of the framework's, each a surface;
     fragile: a refusal leaves the framework in a state in which the next call may kill it, and
     calls kill it at random: a worker that refused is replaced, a call that died is tried twice;
     variables: environment variables set for the worker beside the inherited ones.
@@ -79,7 +79,7 @@ class IsolatedSession:
         timeout: float = 60.0,
         start_timeout: float = 300.0,
         memory_limit: int = 4 * GIB,
-        loss: OwnLoss | None = None,
+        losses: Sequence[OwnLoss] = (),
         fragile: bool = False,
         variables: Mapping[str, str] | None = None,
     ) -> None:
@@ -89,7 +89,7 @@ class IsolatedSession:
             "name": adapter_name,
             "device": device,
             "mode": mode,
-            "loss": loss and loss.wire(),
+            "losses": [loss.wire() for loss in losses],
         }
         self._python = python
         self._timeout = timeout

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -22,6 +22,13 @@ class AdapterModule(Protocol):
     def open(self, device: str, mode: str) -> Any: ...
 
 
+def callables(losses: Sequence[OwnLoss | Closure]) -> dict[str, Callable[..., Any]]:
+    """What is called for each surface. Raises NoOwnLoss."""
+    written = [loss.wire() for loss in losses if isinstance(loss, OwnLoss)]
+    here = {loss.surface: loss.function for loss in losses if isinstance(loss, Closure)}
+    return {**worker.own_losses(written), **here}
+
+
 class LocalSession:
     """Calls of an adapter in this process: nothing contains a crash, a hang or a leak.
 
@@ -37,19 +44,15 @@ class LocalSession:
         *,
         device: str = "cpu",
         mode: str = "eager",
-        loss: OwnLoss | Closure | None = None,
+        losses: Sequence[OwnLoss | Closure] = (),
     ) -> None:
         where = f"{adapter.NAME} on {device} ({mode}) in this interpreter"
         try:
             self._adapter = adapter.open(device, mode)
             about = worker.about(adapter, self._adapter)
-            if isinstance(loss, Closure):
-                worker.require_taken(loss.surface, self._adapter)
-                self._adapter.own_loss = loss.function
-            elif loss is not None:
-                worker.hand_over(loss.wire(), self._adapter)
-            if loss is not None:
-                about["surfaces"] = [loss.surface]
+            if losses:
+                worker.hand_over(callables(losses), self._adapter)
+                about["surfaces"] = [loss.surface for loss in losses]
         except worker.NoOwnLoss as error:
             raise BackendUnavailable(f"{where}: {error}") from error
         except Exception as error:

@@ -202,6 +202,7 @@ def perform(
     """
     send("at", PREPARE)
     given = given_arrays(wire)
+    choose(adapter, wire["surface"])
     try:
         prepared = adapter.prepare(decoded_call(wire))
         if sure is None or not sure.issuperset(map(id, given.values())):
@@ -289,6 +290,7 @@ class Tiles:
 
     def __init__(self, adapter: Any, asked: Any) -> None:
         self.adapter = adapter
+        choose(adapter, asked["call"]["surface"])
         self.call = decoded_call(asked["call"])
         self.length = asked["length"]
         self.dtype, logits = self.call["arguments"]["logits"]
@@ -547,37 +549,54 @@ def own_surface(loss: Any) -> str:
     return "%s:%s" % (os.path.basename(loss["file"]), loss["callable"])
 
 
-def hand_over(loss: Any, adapter: Any) -> None:
-    """Puts the user's loss in the place of the framework's. Raises NoOwnLoss."""
-    require_taken(loss["file"], adapter)
-    adapter.own_loss = own_loss(loss)
+def hand_over(losses: Dict[str, Any], adapter: Any) -> None:
+    """Puts losses of the user's own, by surface, in the place of the framework's.
 
-
-def require_taken(name: str, adapter: Any) -> None:
-    """Raises NoOwnLoss if the adapter takes no loss of the user's own."""
-    if not hasattr(adapter, "own_loss"):
-        raise NoOwnLoss("%s: this adapter does not take a loss of one's own" % name)
-
-
-def own_loss(loss: Any) -> Any:
-    """The callable of a user's file, or of its source where there is no such file here.
-
-    loss: file, callable and source of an OwnLoss. Raises NoOwnLoss.
+    Raises NoOwnLoss if the adapter takes none.
     """
-    file, name = loss["file"], loss["callable"]
-    due = "%s: expected a Python file that defines the function %s; " % (file, name)
-    if not os.path.isfile(file) and not loss["source"]:
+    if not hasattr(adapter, "own_loss"):
+        name = ", ".join(sorted(losses))
+        raise NoOwnLoss("%s: this adapter does not take a loss of one's own" % name)
+    adapter.own_losses = losses
+
+
+def choose(adapter: Any, surface: str) -> None:
+    """The loss of one's own that a surface means; one that is alone is meant by every surface."""
+    losses = getattr(adapter, "own_losses", None)
+    if losses:
+        (first, *others) = losses.values()
+        adapter.own_loss = losses[surface] if others else first
+
+
+def own_losses(losses: Any) -> Dict[str, Any]:
+    """The callables of users' files by surface, or of a file's source where it is not here.
+
+    losses: file, callable and source of an OwnLoss each. A file is imported once, whatever many of
+    its callables are meant. Raises NoOwnLoss.
+    """
+    modules: Dict[str, Any] = {}
+    found = {}
+    for loss in losses:
+        file, name = loss["file"], loss["callable"]
+        due = "%s: expected a Python file that defines the function %s; " % (file, name)
+        if file not in modules:
+            modules[file] = _imported(file, loss["source"], due)
+        if not hasattr(modules[file], name):
+            raise NoOwnLoss(due + "it defines no %s" % name)
+        own_loss = getattr(modules[file], name)
+        if not callable(own_loss):
+            raise NoOwnLoss(due + "its %s is of type %s" % (name, class_name(type(own_loss))))
+        found[own_surface(loss)] = own_loss
+    return found
+
+
+def _imported(file: str, source: str, due: str) -> Any:
+    if not os.path.isfile(file) and not source:
         raise NoOwnLoss(due + "there is no such file")
     try:
-        module = _own_module(file, loss["source"])
+        return _own_module(file, source)
     except BaseException as error:
         raise NoOwnLoss(due + "importing it raised " + described(error)) from error
-    if not hasattr(module, name):
-        raise NoOwnLoss(due + "it defines no %s" % name)
-    found = getattr(module, name)
-    if not callable(found):
-        raise NoOwnLoss(due + "its %s is of type %s" % (name, class_name(type(found))))
-    return found
 
 
 def _own_module(file: str, source: str) -> Any:
@@ -646,11 +665,11 @@ def serve(channel: Any) -> None:
         stage = "describe"
         tell("at", 0, "describe")
         fields = about(module, adapter)
-        if request["loss"]:
+        if request["losses"]:
             stage = "loss"
             tell("at", 0, "import of the loss")
-            hand_over(request["loss"], adapter)
-            fields["surfaces"] = [own_surface(request["loss"])]
+            hand_over(own_losses(request["losses"]), adapter)
+            fields["surfaces"] = list(adapter.own_losses)
     except BaseException as error:
         tell("refused", 0, stage, class_name(type(error)), text(error))
         return

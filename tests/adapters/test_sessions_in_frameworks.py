@@ -59,7 +59,8 @@ def opened(
         assert fault[0] in source, "the fault finds nowhere to be planted"
         source = source.replace(*fault)
     python = interpreter(framework)
-    return IsolatedSession(source, framework, python=python, mode=mode, loss=loss)
+    losses = () if loss is None else (loss,)
+    return IsolatedSession(source, framework, python=python, mode=mode, losses=losses)
 
 
 @pytest.fixture(scope="module", params=BACKENDS, ids="-".join)

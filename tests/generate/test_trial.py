@@ -97,7 +97,7 @@ def source(name: str | None) -> str:
 @cache
 def judged(name: str | None, seed: int = 0, dtype: str = "float32") -> tuple[Check, ...]:
     loss = OwnLoss(Path("/nowhere/mine.py"), "loss", source(name))
-    with LocalSession(adapter, loss=loss) as session:
+    with LocalSession(adapter, losses=(loss,)) as session:
         trial = Trial(session, available()["numpy"], Plan(seed, "quick", (dtype,)),
                       session.backend.surfaces, "stable", promised=("float32",))  # fmt: skip
         return tuple(check for _, checks in trial.checks() for check in checks)

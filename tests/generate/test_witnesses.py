@@ -47,7 +47,7 @@ class Counting(LocalSession):
 def judged(formula: str) -> tuple[tuple[Check, ...], Counting]:
     source = RIGHT.replace("LOSS", f"({formula}).astype(x.dtype)")
     loss = OwnLoss(Path("/nowhere/mine.py"), "loss", source)
-    with Counting(adapter, loss=loss) as session:
+    with Counting(adapter, losses=(loss,)) as session:
         plan = Plan(0, "quick", ("float32", "float64"))
         trial = Trial(session, available()["numpy"], plan, session.backend.surfaces, "stable",
                       promised=("float32",))  # fmt: skip

@@ -1,9 +1,10 @@
 """The table of issue 3: which planted bugs the suite catches, by which check, and whom it accuses.
 
     python tests/planted/table.py --python PATH [--backend torch] [--seeds N] [--only NAME …]
-                                  [--journal FILE]
+                                  [--in-turn] [--journal FILE]
 
-Each bug is one run of the suite's own command line with `--loss`, each correct loss one run a seed.
+Each bug is one run of the suite's own command line with `--loss`; the correct losses share one run
+a seed, and with it the reference. --in-turn: a seed asks them in one dtype, the next in another.
 A Markdown table goes to stdout (or -o FILE). Exit status 1 if a bug survives or a correct loss is
 accused, 2 if a run could not be made at all. Losses are read from their files without importing
 them, for the framework is in another interpreter.
@@ -43,6 +44,7 @@ FILES = {
     "oneflow": ("oneflow_losses.py",),
     "mindspore": ("mindspore_losses.py",),
 }
+DTYPES = ("float32", "float16", "bfloat16", "float64")
 ACCUSING = ("deviates", "crashed", "timed-out")
 MARKS_OF_CORRECT = ("correct", "written_as")
 
@@ -172,27 +174,35 @@ def from_journal(loss: Loss, entry: dict[str, Any]) -> Run:
 
 def run(loss: Loss, seed: int, backend: str, python: str, more: Sequence[str]) -> Run:
     """The suite's command line on one loss, and what its report says."""
+    (made,) = run_together((loss,), seed, backend, python, more)
+    return made
+
+
+def run_together(
+    losses: Sequence[Loss], seed: int, backend: str, python: str, more: Sequence[str]
+) -> list[Run]:
+    """The suite's command line on losses, and what its report says of each."""
     with tempfile.TemporaryDirectory() as folder:
         nothing_known = Path(folder, "known.yaml")  # nothing is known of a loss of one's own
         nothing_known.touch()
         command = [sys.executable, "-m", "bce_conformance", "run", "--backend", backend,
-                   "--python", python, "--loss", f"{loss.file}:{loss.name}",
-                   "--known", str(nothing_known),
+                   "--python", python, "--known", str(nothing_known),
+                   *(word for loss in losses for word in ("--loss", f"{loss.file}:{loss.name}")),
                    "--seed", str(seed), "--report-dir", folder, *more]  # fmt: skip
         start = time.monotonic()
         done = subprocess.run(command, capture_output=True, text=True)
-        seconds = time.monotonic() - start
+        seconds = (time.monotonic() - start) / len(losses)
         reports = [json.loads(file.read_text()) for file in sorted(Path(folder).glob("*.json"))]
     if done.returncode not in (0, 1) or len(reports) != 1 or reports[0]["broken"]:
         said = (done.stderr or done.stdout).strip().splitlines()[-1:] or ["nothing"]
-        return Run(loss, seed, seconds, failed=f"exit status {done.returncode}: {said[0]}")
-    accusing, beyond = accusations(reports[0])
-    return Run(loss, seed, seconds, accusing, beyond)
+        failed = f"exit status {done.returncode}: {said[0]}"
+        return [Run(loss, seed, seconds, failed=failed) for loss in losses]
+    return [Run(loss, seed, seconds, *accusations(reports[0], loss)) for loss in losses]
 
 
-def accusations(report: dict[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def accusations(report: dict[str, Any], loss: Loss) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The ids of the checks that fail, and of those that conform but not to the strict grade."""
-    checks = report["checks"]
+    checks = [c for c in report["checks"] if c["surface"] == f"{loss.file.name}:{loss.name}"]
     failing = tuple(c["id"] for c in checks if c["verdict"] in ACCUSING)
     strict = tuple(
         c["id"] for c in checks if c["verdict"] == "conforms" and c.get("strict") is False
@@ -259,13 +269,51 @@ def short(check: str) -> str:
     return check.split("/", 1)[-1].replace("|", "\\|")
 
 
-def planned(backend: str, only: Sequence[str], seeds: int, first: int) -> list[tuple[Loss, int]]:
+Task = tuple[tuple[Loss, ...], int]
+"""Losses that share a run, and its seed."""
+
+
+def planned(backend: str, only: Sequence[str], seeds: Sequence[int]) -> list[Task]:
     chosen = [
         loss
         for loss in losses(backend)
         if not only or any(fnmatchcase(loss.name, o) or loss.file.stem == o for o in only)
     ]
-    return [(loss, first + i) for loss in chosen for i in range(1 if loss.is_bug else seeds)]
+    right = tuple(loss for loss in chosen if not loss.is_bug)
+    bugs: list[Task] = [((loss,), seeds[0]) for loss in chosen if loss.is_bug]
+    return [*bugs, *((right, seed) for seed in seeds if right)]
+
+
+class Made:
+    """The runs of tasks, each made once where there is a journal."""
+
+    def __init__(self, options: argparse.Namespace, more: Sequence[str]) -> None:
+        self.options, self.more = options, more
+        in_turn = ("--in-turn",) if options.in_turn else ()
+        self.journal = Journal(options.journal, (options.backend, *more, *in_turn))
+        self.before = self.journal.runs()
+
+    def of(self, task: Task) -> list[Run]:
+        losses, seed = task
+        there = [loss for loss in losses if (loss.name, seed) in self.before]
+        runs = [from_journal(loss, self.before[loss.name, seed]) for loss in there]
+        missing = tuple(loss for loss in losses if loss not in there)
+        return [*runs, *(self._new((missing, seed)) if missing else ())]
+
+    def _new(self, task: Task) -> list[Run]:
+        losses, seed = task
+        words = (*self.more, *self._dtype(task))
+        runs = run_together(losses, seed, self.options.backend, self.options.python, words)
+        for run in runs:
+            self.journal.write(run)
+            mark = "as due" if run.as_due else run.failed or "NOT AS DUE"
+            print(f"{run.loss.name} seed {seed}: {mark}, {run.seconds:.1f} s", file=sys.stderr)
+        return runs
+
+    def _dtype(self, task: Task) -> tuple[str, ...]:
+        (first, *_), seed = task
+        turns = self.options.in_turn and not first.is_bug
+        return ("--dtype", DTYPES[seed % len(DTYPES)]) if turns else ()
 
 
 def main() -> int:
@@ -277,30 +325,21 @@ def main() -> int:
     parser.add_argument("--only", action="append", default=[], metavar="NAME",
                         help="a loss, a pattern of names or a file; may be repeated")  # fmt: skip
     parser.add_argument("--profile", default="standard")
+    parser.add_argument("--in-turn", action="store_true",
+                        help="correct losses: one dtype a seed, the next in the next")  # fmt: skip
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
     parser.add_argument("--journal", type=Path, help="where each run is written down, and read")
     parser.add_argument("-o", "--output", type=Path, help="where the table goes, too")
     options, more = parser.parse_known_args()
     more = ["--profile", options.profile, *more]
-    plan = planned(options.backend, options.only, options.seeds, options.seed)
+    seeds = range(options.seed, options.seed + options.seeds)
+    plan = planned(options.backend, options.only, seeds)
     if not plan:
         parser.error("no such loss")
 
-    journal = Journal(options.journal, (options.backend, *more))
-    made_before = journal.runs()
-
-    def one(task: tuple[Loss, int]) -> Run:
-        loss, seed = task
-        if (loss.name, seed) in made_before:
-            return from_journal(loss, made_before[loss.name, seed])
-        made = run(loss, seed, options.backend, options.python, more)
-        journal.write(made)
-        mark = "as due" if made.as_due else made.failed or "NOT AS DUE"
-        print(f"{made.loss.name} seed {made.seed}: {mark}, {made.seconds:.1f} s", file=sys.stderr)
-        return made
-
+    made = Made(options, more)
     with ThreadPoolExecutor(options.jobs) as pool:
-        runs = list(pool.map(one, plan))
+        runs = [one for some in pool.map(made.of, plan) for one in some]
     table = markdown(runs)
     print(table, end="")
     if options.output:

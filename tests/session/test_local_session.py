@@ -62,7 +62,7 @@ def test_both_describe_the_same_backend(shared: IsolatedSession) -> None:
 def test_a_closure_in_the_place_of_the_frameworks_loss() -> None:
     scale = 2.0
     closure = Closure(lambda input, target, reduction: scale * input, "mine")
-    session = LocalSession(numpy_adapter, loss=closure)
+    session = LocalSession(numpy_adapter, losses=(closure,))
     assert session.backend.surfaces == ("mine",)
     call = replace(ask(), want=("forward",), options={"reduction": "none"}, weight=None)
     returned = session.run(call).of("forward")
@@ -72,4 +72,4 @@ def test_a_closure_in_the_place_of_the_frameworks_loss() -> None:
 
 def test_an_adapter_that_takes_no_closure() -> None:
     with pytest.raises(BackendUnavailable, match="mine: this adapter does not take a loss of"):
-        LocalSession(faulty_adapter, loss=Closure(lambda input, target: input, "mine"))
+        LocalSession(faulty_adapter, losses=(Closure(lambda input, target: input, "mine"),))
