@@ -8,6 +8,7 @@ to nearest, ties to even.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,12 +63,15 @@ class FloatFormat:
 
         Zero has the spacing of the subnormals; infinities that of the largest binade.
         """
-        _, exponent = np.frexp(np.where(np.isfinite(value), value, np.inf))
-        exponent = np.where(value == 0, self.emin, exponent - 1)
-        exponent = np.where(np.isfinite(value), exponent, self.emax)
-        clamped = np.clip(exponent, self.emin, self.emax)
-        spacing: NDArray[np.float64] = np.ldexp(np.ones_like(value), clamped - (self.precision - 1))
+        biased = (np.asarray(value, dtype=np.float64).view(np.int64) >> 52) & 0x7FF
+        spacing: NDArray[np.float64] = self._spacings[biased]
         return spacing
+
+    @cached_property
+    def _spacings(self) -> NDArray[np.float64]:
+        """The ulp for each exponent as float64 holds it, from 0 (subnormal) to 2047 (infinity)."""
+        exponent = np.clip(np.arange(2048) - 1023, self.emin, self.emax)
+        return np.ldexp(1.0, exponent - (self.precision - 1))
 
 
 FLOATS: dict[str, FloatFormat] = {

@@ -59,9 +59,9 @@ class Fold:
         if isinstance(result, Raised) and finding.verdict == "characterised":
             self.not_answered += 1
             self.refusal = self.refusal or finding.summary
-        example = Example(question, replace(finding, evidence=None), result)
+        example = Example(question, finding, result)
         if self.decisive is None or weight(example) > weight(self.decisive):
-            self.decisive = example
+            self.decisive = replace(example, finding=replace(finding, evidence=None))
         return finding
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from .question import Question, Source
 from .vocabulary import FORWARD, Call
@@ -79,11 +80,11 @@ class Series:
     def surface(self) -> str:
         return self.asked.surface
 
-    @property
+    @cached_property
     def question_id(self) -> str:
         return f"{self.surface}/{self.kind}/{self.name}[{self.dtype},{self.reduction}]"
 
-    @property
+    @cached_property
     def check_id(self) -> str:
         return self.question_id + ("" if self.quantity == FORWARD else f":{self.quantity}")
 

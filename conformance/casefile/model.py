@@ -121,7 +121,15 @@ class ArraySpec(Strict):
         source = self.fill if self.fill is not None else self.cycle
         assert source is not None and self.shape is not None
         numbers = np.array(source.leaves, dtype=np.float64)
-        return numbers if self.layout == "cycled" else np.resize(numbers, self.shape)
+        return numbers if self.layout == "cycled" else _repeated(numbers, self.shape)
+
+
+def _repeated(numbers: NDArray[np.float64], shape: Shape) -> NDArray[np.float64]:
+    """The numbers over and over, the last time in part. (numpy.resize joins them one by one.)"""
+    size = math.prod(shape)
+    whole = np.empty((-(-size // max(numbers.size, 1)), numbers.size))
+    whole[...] = numbers.reshape(-1)
+    return whole.reshape(-1)[:size].reshape(shape)
 
 
 def _written_out(value: Any) -> Any:

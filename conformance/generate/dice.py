@@ -43,7 +43,8 @@ class Dice:
         """Each of `among` as often as the others, but for one, in random order."""
         cards = np.asarray(among, dtype=np.float64)
         start = int(self.below(len(cards), 1)[0])
-        return cards[(start + np.arange(n)) % len(cards)][np.argsort(self.words(n), kind="stable")]
+        order = np.argsort(self.words(n))  # of 64 bits: equal ones, whose order is open, do not come
+        return cards[(start + order) % len(cards)]
 
     def mixed(self, parts: Sequence[Floats], n: int) -> Floats:
         """Element by element from one of the parts, each of length n."""

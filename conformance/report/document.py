@@ -124,7 +124,8 @@ def backend_from_json(kept: Json) -> Backend:
 
 
 def check_json(check: Check) -> Json:
-    return asdict(check)
+    """The check as JSON; what is in it is shared with the check (`asdict` would copy it all)."""
+    return {**vars(check), "source": vars(check.source), "witness": vars(check.witness)}
 
 
 def slim(check: Json) -> Json:
