@@ -43,7 +43,7 @@ class Dice:
         """Each of `among` as often as the others, but for one, in random order."""
         cards = np.asarray(among, dtype=np.float64)
         start = int(self.below(len(cards), 1)[0])
-        order = np.argsort(self.words(n))  # of 64 bits: equal ones, whose order is open, do not come
+        order = np.argsort(self.words(n))  # 64 bits: no two are equal, whose order would be open
         return cards[(start + order) % len(cards)]
 
     def mixed(self, parts: Sequence[Floats], n: int) -> Floats:
