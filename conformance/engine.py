@@ -145,12 +145,19 @@ class _Run:
         if self.job.plan is not None and self.broken is None:
             yield from self._generated(self.job.plan)
         if self.job.whole and self.broken is None:
-            stale = [never_asked(k) for check, k in self.known.items() if check not in self.asked]
+            stale = [never_asked(k) for k in self.known.values() if self._unasked(k)]
             if stale:
                 yield Answered(tuple(stale))
         self.session.close()  # a worker that died after the last question is noticed here
         yield from self._deaths()
         yield BackendFinished(self.session.backend, self.session.restarts, self.broken)
+
+    def _unasked(self, known: Known) -> bool:
+        """Whether it was due to be asked about, and was not: where little is asked, only what is
+        known of that mode by name."""
+        plan, mode = self.job.plan, self.session.backend.mode
+        due = plan is None or not plan.thrifty or mode in known.modes
+        return due and known.check not in self.asked
 
     def _ask(self, question: Question) -> list[Check]:
         job = self.job
