@@ -139,7 +139,9 @@ def _mapped(call: Call, change: Callable[[Array], Array]) -> Call:
 
 
 def _fewer_arguments(call: Call) -> Iterator[Call]:
-    differentiated = {quantity.partition(".")[2] for quantity in call.want}
+    differentiated = {quantity.partition(".")[2] for quantity in call.want} | set(call.beside)
+    for name in call.beside:
+        yield replace(call, beside=tuple(other for other in call.beside if other != name))
     if call.upstream is not None:
         yield replace(call, upstream=None)
     if call.weight is not None and "weight" not in differentiated:

@@ -108,7 +108,9 @@ class Call:
     options holds further arguments by name exactly as they are passed, `reduction` among them; an
     absent one is not passed at all, so the framework's own default applies. `want` names the
     quantities asked for, the forward value first; `upstream` is the gradient that arrives at the
-    loss (its shape is the output's), ones if absent.
+    loss (its shape is the output's), ones if absent. `beside` names arguments whose gradients are
+    taken in the same backward pass as the one that is asked for: a release may have other code for
+    a gradient that is wanted alone.
     """
 
     surface: str
@@ -119,6 +121,7 @@ class Call:
     options: Mapping[str, Option] = field(default_factory=dict)
     want: tuple[str, ...] = (FORWARD,)
     upstream: Array | None = None
+    beside: tuple[str, ...] = ()
 
     def argument(self, name: str) -> Array | None:
         array = getattr(self, name)
@@ -139,12 +142,16 @@ class Call:
             "options": dict(self.options),
             "want": list(self.want),
             "upstream": self.upstream and self.upstream.wire(),
+            **({"beside": list(self.beside)} if self.beside else {}),
         }
 
     @classmethod
     def from_wire(cls, wire: Wire) -> Call:
-        arguments = {n: a and Array.from_wire(a) for n, a in wire["arguments"].items()}
+        arguments: dict[str, Any] = {
+            n: a and Array.from_wire(a) for n, a in wire["arguments"].items()
+        }
         return cls(
+            beside=tuple(wire.get("beside", ())),
             surface=wire["surface"],
             options=dict(wire["options"]),
             want=tuple(wire["want"]),

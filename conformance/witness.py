@@ -194,6 +194,7 @@ def call_json(call: Call) -> Json:
         "options": dict(call.options),
         "want": list(call.want),
         "upstream": call.upstream and to_json(call.upstream),
+        **({"beside": list(call.beside)} if call.beside else {}),
     }
 
 
@@ -204,6 +205,7 @@ def call_from_json(kept: Json) -> Call:
         options=dict(kept["options"]),
         want=tuple(kept["want"]),
         upstream=kept["upstream"] and from_json(kept["upstream"]),
+        beside=tuple(kept.get("beside", ())),
         **arguments,
     )
 

@@ -14,6 +14,7 @@ Read off mindspore 2.10.0 on a CPU. What shaped this file:
 - jit reads the source of what it compiles, so `in_a_function` must stay a plain function.
 """
 
+import functools
 import inspect
 import io
 import os
@@ -83,28 +84,31 @@ class Adapter:
             given[name] and self.tensor(name, *given[name], call["layouts"].get(name))
             for name in (*ORDER, "upstream")
         ]
-        return call["surface"], arguments, call["options"], call["want"], upstream
+        beside = call.get("beside", ())
+        return call["surface"], arguments, call["options"], call["want"], upstream, beside
 
     def run(self, prepared):
-        surface, arguments, options, want, upstream = prepared
+        surface, arguments, options, want, upstream, beside = prepared
         for quantity in want:
             if self.mode == "eager":
-                value = self.eager(quantity, surface, arguments, options, upstream)
+                value = self.eager(quantity, surface, arguments, options, upstream, beside)
+            elif beside:
+                raise NotOffered("a graph gives one gradient here")
             else:
                 value = self.compiled(quantity, surface, arguments, options, upstream)
             yield (quantity, *self.array(value))
 
     def inputs(self, prepared):
         """The arguments as they are held now: (name, dtype, array) of each."""
-        _, arguments, _, _, upstream = prepared
+        _, arguments, _, _, upstream, _ = prepared
         held = {name: arguments[at] for at, name in enumerate(ORDER)}
         for name, tensor in dict(held, upstream=upstream).items():
             if tensor is not None:
                 yield (name, *self.array(tensor))
 
-    def eager(self, quantity, surface, arguments, options, upstream):
+    def eager(self, quantity, surface, arguments, options, upstream, beside):
         loss = self.loss(surface, options)
-        function, taken = self.quantity(quantity, loss, arguments, upstream)
+        function, taken = self.quantity(quantity, loss, arguments, upstream, beside)
         return function(*taken)
 
     def compiled(self, quantity, surface, arguments, options, upstream):
@@ -128,12 +132,16 @@ class Adapter:
     def jit(self, function):
         return self.mindspore.jit(function, fullgraph=True)
 
-    def quantity(self, quantity, loss, arguments, upstream):
+    def quantity(self, quantity, loss, arguments, upstream, beside=()):
         """The function that gives a quantity, and its arguments."""
         if quantity == "forward":
             return loss, arguments
         taken = arguments if upstream is None else [*arguments, upstream]
         position = ORDER.index(quantity.split(".")[1])
+        if beside:
+            positions = (position, *map(ORDER.index, beside))
+            slopes = self.slope(loss, positions, upstream is not None)
+            return functools.partial(first_of, slopes), taken
         slope = self.slope(loss, position, upstream is not None)
         if quantity == "hessian.logits":
             # The loss is elementwise: differentiating the gradient's sum, which is what grad
@@ -142,11 +150,14 @@ class Adapter:
         return slope, taken
 
     def slope(self, loss, position, has_upstream):
-        """The gradient with respect to one argument; the upstream, if any, follows the others."""
+        """The gradient with respect to one argument, or gradients with respect to several; the
+        upstream, if any, follows the others."""
         if not has_upstream:
             return self.mindspore.grad(loss, position)
         if "sens_param" in inspect.signature(self.mindspore.grad).parameters:
             return self.mindspore.grad(loss, position, sens_param=True)
+        if isinstance(position, tuple):  # all of them are taken anyway
+            return lambda *given: [self.one_of_all(loss, position[0])(*given)]
         return self.one_of_all(loss, position)
 
     def one_of_all(self, loss, position):
@@ -206,6 +217,10 @@ class Adapter:
         dtype = str(tensor.dtype).lower()
         array = tensor.asnumpy()
         return dtype, array.view("uint16") if dtype == "bfloat16" else array
+
+
+def first_of(slopes, *given):
+    return slopes(*given)[0]
 
 
 def in_a_function(surface, name, options):
@@ -296,7 +311,10 @@ def reproduction(call, literal):
         lines.insert(0, "# Save as a file: mindspore.jit reads the source of what it compiles.")
     for quantity in call["want"]:
         has_upstream = call["upstream"] is not None
-        lines += quantity_source(quantity, names, given, has_upstream, compiled, is_old(call))
+        beside = call.get("beside", ())
+        lines += quantity_source(
+            quantity, names, given, has_upstream, compiled, is_old(call), beside
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -358,7 +376,7 @@ def criterion_source(surface, given, options, held):
     return ["", "def criterion(%s):" % names, "    return " + called, ""]
 
 
-def quantity_source(quantity, names, given, has_upstream, compiled, old):
+def quantity_source(quantity, names, given, has_upstream, compiled, old, beside):
     taken = [name if name in given else "None" for name in names]
     function = "criterion"
     if quantity != "forward":
@@ -367,8 +385,11 @@ def quantity_source(quantity, names, given, has_upstream, compiled, old):
             return ["# a jit graph holds %s as a constant" % leaf]
         taken += ["upstream"] if has_upstream else []
         position = list(names).index(leaf)
+        positions = (position, *map(list(names).index, beside))
         sens = ", sens_param=True" if has_upstream else ""
-        function = "mindspore.grad(criterion, %d%s)" % (position, sens)
+        function = "mindspore.grad(criterion, %r%s)" % (positions if beside else position, sens)
+        if beside:
+            function = "(lambda *given: %s(*given)[0])" % function
         if has_upstream and old:
             derived = "mindspore.ops.GradOperation(get_all=True, sens_param=True)(criterion)"
             before = [name for name in names[:position] if name in given]

@@ -86,7 +86,8 @@ class Adapter:
         upstream = arguments.pop("upstream")
         if self.mode == "compiled":
             self.forget_other_graphs(call)
-        return call["surface"], arguments, call["options"], call["want"], upstream
+        beside = call.get("beside", ())
+        return call["surface"], arguments, call["options"], call["want"], upstream, beside
 
     def forget_other_graphs(self, call):
         """A graph can be called again with tensors of the same shapes and dtypes."""
@@ -97,44 +98,48 @@ class Adapter:
             self.compiled_for, self.graphs = signature, {}
 
     def run(self, prepared):
-        surface, arguments, options, want, upstream = prepared
+        surface, arguments, options, want, upstream, beside = prepared
         loss = functools.partial(self.loss, surface, options)
         evaluate = self.eager if self.mode == "eager" else self.compiled
         for quantity in want:
-            value = evaluate(quantity, loss, arguments, upstream)
+            value = evaluate(quantity, loss, arguments, upstream, beside)
             yield (quantity, *self.array(value))
 
     def inputs(self, prepared):
         """The arguments as they are held now: (name, dtype, array) of each."""
-        _, arguments, _, _, upstream = prepared
+        _, arguments, _, _, upstream, _ = prepared
         for name, tensor in dict(arguments, upstream=upstream).items():
             if tensor is not None:
                 yield (name, *self.array(tensor))
 
-    def eager(self, quantity, loss, arguments, upstream):
-        """The loss, or one derivative of it, from a call that computes nothing else."""
+    def eager(self, quantity, loss, arguments, upstream, beside):
+        """The loss, or one derivative of it, with those of the arguments beside and no other."""
         if quantity == "forward":
             return loss(arguments)
-        name = quantity.split(".")[1]
-        leaf = arguments[name].requires_grad_(True)
+        names = [quantity.split(".")[1], *beside]
+        leaves = [arguments[name].requires_grad_(True) for name in names]
         try:
             second = quantity == "hessian.logits"
-            slope = self.gradient(name, loss(arguments), leaf, upstream, create_graph=second)
+            slope = self.gradient(names, loss(arguments), leaves, upstream, create_graph=second)
             # The loss is elementwise: differentiating the sum gives the diagonal.
-            return self.gradient(name, slope.sum(), leaf, None) if second else slope
+            return self.gradient(names, slope.sum(), leaves[:1], None) if second else slope
         finally:
-            leaf.requires_grad_(False)
+            for leaf in leaves:
+                leaf.requires_grad_(False)
 
-    def gradient(self, name, output, leaf, upstream, create_graph=False):
+    def gradient(self, names, output, leaves, upstream, create_graph=False):
+        """That of the first leaf; those of the others are computed with it."""
         arriving = self.oneflow.ones_like(output) if upstream is None else upstream
-        (slope,) = self.oneflow.autograd.grad(output, leaf, arriving, create_graph=create_graph)
+        slope, *_ = self.oneflow.autograd.grad(output, leaves, arriving, create_graph=create_graph)
         if slope is None:
-            raise RuntimeError("no gradient: oneflow returned None for %s" % name)
+            raise RuntimeError("no gradient: oneflow returned None for %s" % names[0])
         return slope
 
-    def compiled(self, quantity, loss, arguments, upstream):
+    def compiled(self, quantity, loss, arguments, upstream, beside):
         if quantity == "hessian.logits":
             raise NotOffered("an nn.Graph differentiates once, for its optimizer")
+        if beside:
+            raise NotOffered("a graph gives one gradient here")
         present = {name: given for name, given in arguments.items() if given is not None}
         if quantity == "forward":
             return self.call_graph(quantity, loss, present)
@@ -303,7 +308,8 @@ def reproduction(call, literal):
         loss = "%s(%s)(logits, target)" % (call["surface"], ", ".join(passed))
     source = graph_source if call.get("mode") == "compiled" else quantity_source
     for quantity in call["want"]:
-        lines += ["", *source(quantity, loss, names, call["upstream"] is not None)]
+        has_upstream = call["upstream"] is not None
+        lines += ["", *source(quantity, loss, names, has_upstream, call.get("beside", ()))]
     return "\n".join(lines) + "\n"
 
 
@@ -343,28 +349,35 @@ def layout_source(name, array):
     return "\n%s = %s  # %s in memory" % (name, laid_out[layout], layout)
 
 
-def quantity_source(quantity, loss, names, has_upstream):
+def listed(names):
+    return "[%s]" % ", ".join(names)
+
+
+def quantity_source(quantity, loss, names, has_upstream, beside):
     if quantity == "forward":
         return ["loss = " + loss, 'print("forward", loss.dtype, loss.numpy().tolist())']
     leaf = quantity.split(".")[1]
     arriving = "upstream" if has_upstream else "oneflow.ones_like(loss)"
     second = quantity == "hessian.logits"
     graph = ", create_graph=True" if second else ""
-    lines = [
-        "%s.requires_grad_(True)" % leaf,
-        "loss = " + loss,
-        "(slope,) = oneflow.autograd.grad(loss, %s, %s%s)" % (leaf, arriving, graph),
-    ]
+    leaves = [leaf, *beside]
+    lines = ["%s.requires_grad_(True)" % name for name in leaves]
+    lines.append("loss = " + loss)
+    taken, slopes = (leaf, "(slope,)") if not beside else (listed(leaves), "slope, *others")
+    given = (slopes, taken, arriving, graph)
+    lines.append("%s = oneflow.autograd.grad(loss, %s, %s%s)" % given)
     if second:
         lines.append(
             "(slope,) = oneflow.autograd.grad(slope.sum(), %s, oneflow.ones_like(slope.sum()))"
             % leaf
         )
     lines.append('print("%s", slope.dtype, slope.numpy().tolist())' % quantity)
-    return [*lines, "%s.requires_grad_(False)" % leaf]
+    return [*lines, *("%s.requires_grad_(False)" % name for name in leaves)]
 
 
-def graph_source(quantity, loss, names, has_upstream):
+def graph_source(quantity, loss, names, has_upstream, beside):
+    if beside:
+        return ["# a graph gives one gradient here"]
     if quantity == "hessian.logits":
         return ["# an nn.Graph differentiates once, for its optimizer: no hessian.logits"]
     if quantity == "forward":

@@ -79,42 +79,46 @@ class Adapter:
             for name, array in given.items()
         }
         upstream = arguments.pop("upstream")
-        return call["surface"], arguments, call["options"], call["want"], upstream
+        beside = call.get("beside", ())
+        return call["surface"], arguments, call["options"], call["want"], upstream, beside
 
     def run(self, prepared):
-        surface, arguments, options, want, upstream = prepared
+        surface, arguments, options, want, upstream, beside = prepared
         for quantity in want:
             loss = functools.partial(self.loss, quantity, surface, arguments, options)
-            value = self.evaluate(quantity, loss, arguments, upstream)
+            value = self.evaluate(quantity, loss, arguments, upstream, beside)
             yield (quantity, *self.array(value))
 
     def inputs(self, prepared):
         """The arguments as they are held now: (name, dtype, array) of each."""
-        _, arguments, _, _, upstream = prepared
+        _, arguments, _, _, upstream, _ = prepared
         for name, tensor in dict(arguments, upstream=upstream).items():
             if tensor is not None:
                 yield (name, *self.array(tensor))
 
-    def evaluate(self, quantity, loss, arguments, upstream):
-        """The loss, or one derivative of it, from a call that computes nothing else."""
+    def evaluate(self, quantity, loss, arguments, upstream, beside):
+        """The loss, or one derivative of it, with those of the arguments beside and no other."""
         if quantity == "forward":
             return loss()
-        name = quantity.split(".")[1]
-        leaf = arguments[name]
-        leaf.stop_gradient = False
+        names = [quantity.split(".")[1], *beside]
+        leaves = [arguments[name] for name in names]
         try:
+            for leaf in leaves:
+                leaf.stop_gradient = False
             second = quantity == "hessian.logits"
-            slope = self.gradient(name, loss(), leaf, upstream, create_graph=second)
+            slope = self.gradient(names, loss(), leaves, upstream, create_graph=second)
             # The loss is elementwise: differentiating the sum gives the diagonal.
-            return self.gradient(name, slope.sum(), leaf, None) if second else slope
+            return self.gradient(names, slope.sum(), leaves[:1], None) if second else slope
         finally:
-            leaf.stop_gradient = True
+            for leaf in leaves:
+                leaf.stop_gradient = True
 
-    def gradient(self, name, output, leaf, upstream, create_graph=False):
+    def gradient(self, names, output, leaves, upstream, create_graph=False):
+        """That of the first leaf; those of the others are computed with it."""
         arriving = self.paddle.ones_like(output) if upstream is None else upstream
-        (slope,) = self.paddle.grad([output], [leaf], [arriving], create_graph=create_graph)
+        slope, *_ = self.paddle.grad([output], leaves, [arriving], create_graph=create_graph)
         if slope is None:
-            raise RuntimeError("no gradient: paddle returned None for %s" % name)
+            raise RuntimeError("no gradient: paddle returned None for %s" % names[0])
         return slope
 
     def loss(self, quantity, surface, arguments, options):
@@ -237,7 +241,8 @@ def reproduction(call, literal):
         criterion = "paddle.jit.to_static(%s, full_graph=True)" % criterion
     for quantity in call["want"]:
         loss = ["criterion = " + criterion, "loss = criterion(%s)" % ", ".join(called_with)]
-        lines += ["", *quantity_source(quantity, loss, call["upstream"] is not None)]
+        has_upstream = call["upstream"] is not None
+        lines += ["", *quantity_source(quantity, loss, has_upstream, call.get("beside", ()))]
     return "\n".join(lines) + "\n"
 
 
@@ -280,7 +285,7 @@ def in_order_source(criterion, names, passed):
     ]
 
 
-def quantity_source(quantity, loss, has_upstream):
+def quantity_source(quantity, loss, has_upstream, beside):
     # A bfloat16 tensor lists its bits: numbers are printed from float64, which is exact.
     if quantity == "forward":
         return [*loss, 'print("forward", loss.dtype, loss.astype("float64").tolist())']
@@ -288,9 +293,12 @@ def quantity_source(quantity, loss, has_upstream):
     arriving = "upstream" if has_upstream else "paddle.ones_like(loss)"
     second = quantity == "hessian.logits"
     graph = ", create_graph=True" if second else ""
-    lines = ["%s.stop_gradient = False" % leaf, *loss]
-    lines.append("(slope,) = paddle.grad([loss], [%s], [%s]%s)" % (leaf, arriving, graph))
+    leaves = [leaf, *beside]
+    lines = [*("%s.stop_gradient = False" % name for name in leaves), *loss]
+    slopes = "slope, *others" if beside else "(slope,)"
+    given = (slopes, ", ".join(leaves), arriving, graph)
+    lines.append("%s = paddle.grad([loss], [%s], [%s]%s)" % given)
     if second:
         lines.append("(slope,) = paddle.grad([slope.sum()], [%s])" % leaf)
     lines.append('print("%s", slope.dtype, slope.astype("float64").tolist())' % quantity)
-    return [*lines, "%s.stop_gradient = True" % leaf]
+    return [*lines, *("%s.stop_gradient = True" % name for name in leaves)]

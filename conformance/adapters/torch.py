@@ -79,43 +79,46 @@ class Adapter:
             for name, array in given.items()
         }
         upstream = arguments.pop("upstream")
-        return call["surface"], arguments, call["options"], call["want"], upstream
+        beside = call.get("beside", ())
+        return call["surface"], arguments, call["options"], call["want"], upstream, beside
 
     def run(self, prepared):
-        surface, arguments, options, want, upstream = prepared
+        surface, arguments, options, want, upstream, beside = prepared
         for quantity in want:
             loss = functools.partial(self.loss, surface, arguments, options)
-            value = self.evaluate(quantity, loss, arguments, upstream)
+            value = self.evaluate(quantity, loss, arguments, upstream, beside)
             if self.device.startswith("cuda"):
                 self.torch.cuda.synchronize(self.device)  # a kernel's error belongs to its call
             yield (quantity, *self.array(value))
 
     def inputs(self, prepared):
         """The arguments as they are held now: (name, dtype, array) of each."""
-        _, arguments, _, _, upstream = prepared
+        _, arguments, _, _, upstream, _ = prepared
         for name, tensor in dict(arguments, upstream=upstream).items():
             if tensor is not None:
                 yield (name, *self.array(tensor))
 
-    def evaluate(self, quantity, loss, arguments, upstream):
-        """The loss, or one derivative of it, from a call that computes nothing else."""
+    def evaluate(self, quantity, loss, arguments, upstream, beside):
+        """The loss, or one derivative of it, with those of the arguments beside and no other."""
         if quantity == "forward":
             return loss()
-        name = quantity.split(".")[1]
-        leaf = arguments[name].requires_grad_(True)
+        names = [quantity.split(".")[1], *beside]
+        leaves = [arguments[name].requires_grad_(True) for name in names]
         try:
             second = quantity == "hessian.logits"
-            slope = self.gradient(name, loss(), leaf, upstream, create_graph=second)
+            slope = self.gradient(names, loss(), leaves, upstream, create_graph=second)
             # The loss is elementwise: differentiating the sum gives the diagonal.
-            return self.gradient(name, slope.sum(), leaf, None) if second else slope
+            return self.gradient(names, slope.sum(), leaves[:1], None) if second else slope
         finally:
-            leaf.requires_grad_(False)
+            for leaf in leaves:
+                leaf.requires_grad_(False)
 
-    def gradient(self, name, output, leaf, upstream, create_graph=False):
+    def gradient(self, names, output, leaves, upstream, create_graph=False):
+        """That of the first leaf; those of the others are computed with it."""
         arriving = self.torch.ones_like(output) if upstream is None else upstream
-        (slope,) = self.torch.autograd.grad(output, leaf, arriving, create_graph=create_graph)
+        slope, *_ = self.torch.autograd.grad(output, leaves, arriving, create_graph=create_graph)
         if slope is None:
-            raise RuntimeError("no gradient: torch returned None for %s" % name)
+            raise RuntimeError("no gradient: torch returned None for %s" % names[0])
         return slope
 
     def loss(self, surface, arguments, options):
@@ -218,7 +221,8 @@ def reproduction(call, literal):
     loss = "criterion(%s)" % ", ".join(called_with)
     lines += ["", "criterion = " + criterion]
     for quantity in call["want"]:
-        lines += quantity_source(quantity, loss, call["upstream"] is not None)
+        has_upstream = call["upstream"] is not None
+        lines += quantity_source(quantity, loss, has_upstream, call.get("beside", ()))
     return "\n".join(lines) + "\n"
 
 
@@ -254,19 +258,24 @@ def layout_source(name, array):
     return "\n%s = %s  # %s in memory" % (name, laid_out[layout], layout)
 
 
-def quantity_source(quantity, loss, has_upstream):
+def listed(names):
+    return "[%s]" % ", ".join(names)
+
+
+def quantity_source(quantity, loss, has_upstream, beside):
     if quantity == "forward":
         return ["loss = " + loss, 'print("forward", loss.dtype, loss.tolist())']
     leaf = quantity.split(".")[1]
     arriving = "upstream" if has_upstream else "torch.ones_like(loss)"
     second = quantity == "hessian.logits"
     graph = ", create_graph=True" if second else ""
-    lines = [
-        "%s.requires_grad_(True)" % leaf,
-        "loss = " + loss,
-        "(slope,) = torch.autograd.grad(loss, %s, %s%s)" % (leaf, arriving, graph),
-    ]
+    leaves = [leaf, *beside]
+    lines = ["%s.requires_grad_(True)" % name for name in leaves]
+    lines.append("loss = " + loss)
+    taken, slopes = (leaf, "(slope,)") if not beside else (listed(leaves), "slope, *others")
+    given = (slopes, taken, arriving, graph)
+    lines.append("%s = torch.autograd.grad(loss, %s, %s%s)" % given)
     if second:
         lines.append("(slope,) = torch.autograd.grad(slope.sum(), %s)" % leaf)
     lines.append('print("%s", slope.dtype, slope.tolist())' % quantity)
-    return [*lines, "%s.requires_grad_(False)" % leaf]
+    return [*lines, *("%s.requires_grad_(False)" % name for name in leaves)]

@@ -23,7 +23,7 @@ from ..question import (
 from ..series import Ask, Asked, Asking, Series
 from ..vocabulary import FORWARD, QUANTITIES, Array, Call
 from .dice import Dice
-from .situation import Recipe, Shape, Situation, drawn
+from .situation import USUAL, Recipe, Shape, Situation, drawn
 from .topics import call_of, formula, ones, unweighted
 from .values import Pool, everyday_logits, everyday_weights, targets
 
@@ -279,6 +279,30 @@ def mixed_dtypes(asked: Asked, dtype: str, seed: int) -> Iterator[Asking]:
                     kind="special",
                 )
                 yield series, _recorded(series, call_of(mixed, asked, FORWARD, "none"))
+
+
+# ---- several gradients
+
+EQUAL_SHAPES = ("full", "full")
+"""Of weight and pos_weight: two gradients of one shape can be taken for each other."""
+
+
+def taken_together(
+    asked: Asked, dtype: str, seed: int, quantities: Sequence[str]
+) -> Iterator[Asking]:
+    """All gradients that a surface gives, in one backward pass: each is what it is alone."""
+    gradients = [quantity for quantity in quantities if quantity.startswith("grad.")]
+    recipe, reduction = replace(WEIGHTED, upstream=True), asked.signature.reduced("none")
+    sentence = "A gradient is the same whether others are taken with it or not."
+    for quantity in gradients if len(gradients) > 1 else ():
+        others = tuple(other.partition(".")[2] for other in gradients if other != quantity)
+        series = contract("gradients-taken-together", sentence, formula, asked, dtype, quantity,
+                          reduction)  # fmt: skip
+        for patterns in (EQUAL_SHAPES, USUAL):
+            for found in drawn("gradients-taken-together", recipe, dtype, seed, 2, 60, patterns):
+                call = call_of(unweighted(found, asked.signature), asked, quantity, reduction)
+                beside = tuple(name for name in others if call.argument(name) is not None)
+                yield series, formula(series, replace(call, beside=beside))
 
 
 # ---- no memory

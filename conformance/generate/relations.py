@@ -102,6 +102,18 @@ def laid_out(layout: str) -> Derived:
     return derived
 
 
+def arriving(layout: str) -> Derived:
+    """The gradient that arrives in another layout, as a transposed product behind the loss has."""
+
+    def derived(call: Call, quantity: str) -> EqualsCall | None:
+        upstream = call.upstream
+        if upstream is None or not upstream.shape or upstream.layout != "contiguous":
+            return None
+        return EqualsCall(replace(call, upstream=replace(upstream, layout=layout)))
+
+    return derived
+
+
 def _repeats(array: Array) -> bool:
     return bool(np.all(array.bits == array.bits[:1]))
 
@@ -154,6 +166,10 @@ RELATIONS = (
     *(Relation(f"layout-{layout}", f"{layout.capitalize()} arguments give what contiguous ones do.",
                laid_out(layout), BOTH, reduction, (FORWARD,))
       for layout in ("strided", "transposed") for reduction in ("mean", "sum")),
+    *(Relation(f"layout-{layout}-upstream",
+               f"A {layout} upstream gradient gives what a contiguous one does.",
+               arriving(layout), replace(BOTH, upstream=True), quantities=("grad.logits",))
+      for layout in ("strided", "transposed")),
     Relation("element-order", "Each element's loss is its own: reversed in, reversed out.",
              reversed_order, WEIGHTED),
 )  # fmt: skip
