@@ -6,7 +6,7 @@ Plain frozen data; nothing here knows a framework, a tolerance or an output form
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -133,15 +133,18 @@ class Call:
         """The reduction asked for; every document under test says that the default is 'mean'."""
         return str(self.options.get("reduction", "mean"))
 
-    def wire(self) -> Wire:
-        """Builtin types only: what crosses to a worker of any Python and numpy version."""
+    def wire(self, packed: Callable[[Array], Any] = Array.wire) -> Wire:
+        """Builtin types only: what crosses to a worker of any Python and numpy version.
+
+        packed: what stands for an array.
+        """
         arguments = {name: self.argument(name) for name in ARGUMENTS}
         return {
             "surface": self.surface,
-            "arguments": {name: a and a.wire() for name, a in arguments.items()},
+            "arguments": {n: None if a is None else packed(a) for n, a in arguments.items()},
             "options": dict(self.options),
             "want": list(self.want),
-            "upstream": self.upstream and self.upstream.wire(),
+            "upstream": None if self.upstream is None else packed(self.upstream),
             **({"beside": list(self.beside)} if self.beside else {}),
         }
 

@@ -13,7 +13,6 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from ..vocabulary import (
-    ARGUMENTS,
     Array,
     Backend,
     Call,
@@ -640,25 +639,13 @@ class _Flight:
         positions: dict[int, int] = {}
         arrays: list[Wire] = []
 
-        def position(array: Array | None) -> int | None:
-            if array is None:
-                return None
+        def position(array: Array) -> int:
             if id(array) not in positions:
                 positions[id(array)] = len(arrays)
                 arrays.append(array.wire())
             return positions[id(array)]
 
-        calls = [
-            {
-                "surface": call.surface,
-                "arguments": {name: position(call.argument(name)) for name in ARGUMENTS},
-                "options": dict(call.options),
-                "want": call.want,
-                "upstream": position(call.upstream),
-            }
-            for call in self.calls
-        ]
-        return "batch", self.serial, arrays, calls
+        return "batch", self.serial, arrays, [call.wire(position) for call in self.calls]
 
 
 def _result(wire: Any) -> Array:

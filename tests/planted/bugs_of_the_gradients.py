@@ -1,5 +1,7 @@
 """Planted bugs in derivatives; the values of the loss are right."""
 
+from dataclasses import replace
+
 import torch
 from parts import (
     Witness,
@@ -545,6 +547,76 @@ def hessian_overflows(x, y, w, p):
     """exp(−x)/(1 + exp(−x))² is ∞/∞ for very negative logits, and so is its mirror image."""
     tail = torch.exp(x)
     return w * (1 - y + p * y) * tail / (1 + tail) ** 2
+
+
+# --- several at once, and how upstream lies in memory -------------------------------------------
+
+BOTH_WEIGHTS = Witness([0.5], [1.0], w=[2.0], p=[3.0])
+TRANSPOSED_UPSTREAM = Witness(
+    [[1.0, 2.0], [3.0, 4.0]],
+    [[0.0, 1.0], [0.0, 1.0]],
+    want=LOGITS,
+    upstream=[[1.0, 2.0], [3.0, 4.0]],
+    upstream_layout="transposed",
+)
+
+
+@planted("gradients-taken-together:grad.weight", "gradients-taken-together:grad.pos_weight",
+         shows=replace(BOTH_WEIGHTS, want=WEIGHT, beside="p"))  # fmt: skip
+@of_slopes
+def gradients_of_the_weights_swapped(g, x, y, w, p):
+    """Where both weights want a gradient and have one shape, each gets the other's."""
+    each = slopes(g, x, y, w, p)
+    swapped = w.requires_grad and p.requires_grad and w.shape == p.shape
+    return {"w": each["p"], "p": each["w"]} if swapped else {}
+
+
+@planted("gradients-taken-together:grad.pos_weight",
+         shows=replace(BOTH_WEIGHTS, want=POS_WEIGHT, beside="w"))  # fmt: skip
+@of_slopes
+def pos_weight_gradient_lost_beside_weight(g, x, y, w, p):
+    """ "elif": no gradient of pos_weight where weight has one."""
+    return {"p": torch.zeros_like(slopes(g, x, y, w, p)["p"])} if w.requires_grad else {}
+
+
+@planted("gradients-taken-together:grad.target",
+         shows=Witness([0.5], [0.25], want=TARGET, beside="x"))  # fmt: skip
+@of_slopes
+def target_gradient_stopped_beside_logits(g, x, y, w, p):
+    """A target is a constant where the logits have a gradient."""
+    return {"y": torch.zeros_like(x)} if x.requires_grad else {}
+
+
+@planted("gradients-taken-together:grad.logits",
+         shows=Witness([0.5], [0.25], want=LOGITS, beside="y"))  # fmt: skip
+@of_slopes
+def gradients_of_logits_and_target_added(g, x, y, w, p):
+    """One buffer for both: the logits' gradient has the target's added to it."""
+    each = slopes(g, x, y, w, p)
+    return {"x": each["x"] + each["y"]} if x.requires_grad and y.requires_grad else {}
+
+
+@planted("layout-transposed-upstream:grad.logits", "layout-strided-upstream:grad.logits",
+         shows=TRANSPOSED_UPSTREAM)  # fmt: skip
+@of_slopes
+def strides_of_upstream_ignored(g, x, y, w, p):
+    """The gradient that arrives is read as it lies in memory."""
+    held = g.untyped_storage().nbytes() // g.element_size() - g.storage_offset()
+    if held < g.numel():
+        return {}
+    return {"x": slopes(torch.as_strided(g, g.shape, contiguous(g)), x, y, w, p)["x"]}
+
+
+def contiguous(held):
+    """The strides that it would have if it were contiguous."""
+    return torch.empty(held.shape, device="meta").stride()
+
+
+@planted("layout-transposed-upstream:grad.logits", shows=TRANSPOSED_UPSTREAM)
+@of_slopes
+def only_contiguous_upstream_taken(g, x, y, w, p):
+    """view(-1) refuses a gradient that arrives transposed."""
+    return {"x": slopes(g.view(-1).view(x.shape), x, y, w, p)["x"]}
 
 
 # --- state --------------------------------------------------------------------------------------

@@ -53,17 +53,21 @@ def computed(loss, witness, given):
     if witness.want == "forward":
         return loss(given["x"], given["y"], **named)
     leaf = given[{"logits": "x", "target": "y", "weight": "w"}.get(witness.want.split(".")[1], "p")]
-    leaf.requires_grad_(True)
+    leaves = [leaf, *(given[name] for name in witness.beside)]
+    for each in leaves:
+        each.requires_grad_(True)
     try:
         value = loss(given["x"], given["y"], **named)
         arriving = torch.ones_like(value)
         if witness.upstream is not None:
-            arriving = tensor(witness.upstream, str(value.dtype).split(".")[1], "contiguous")
+            dtype = str(value.dtype).split(".")[1]
+            arriving = tensor(witness.upstream, dtype, witness.upstream_layout)
         second = witness.want == "hessian.logits"
-        (slope,) = torch.autograd.grad(value, leaf, arriving, create_graph=second)
+        slope, *_ = torch.autograd.grad(value, leaves, arriving, create_graph=second)
         return torch.autograd.grad(slope.sum(), leaf)[0] if second else slope
     finally:
-        leaf.requires_grad_(False)
+        for each in leaves:
+            each.requires_grad_(False)
 
 
 def outcome(loss, witness):

@@ -18,8 +18,10 @@ class Witness:
     """A call on which a bug shows: array-likes, rounded to dtype, and what is asked.
 
     reduction None leaves it out. target_dtype: of the target alone. layout: of the logits and the
-    target, one of contiguous, strided, transposed, expanded (along the first axis). The call is
-    made `times` times, after the calls `before`, and its last outcome counts.
+    target, one of contiguous, strided, transposed, expanded (along the first axis); upstream_layout
+    that of the gradient that arrives. beside: arguments, such as "wp", whose gradients are taken in
+    the same backward pass. The call is made `times` times, after the calls `before`, and its last
+    outcome counts.
     """
 
     x: Any
@@ -31,6 +33,8 @@ class Witness:
     want: str = "forward"
     upstream: Any = None
     layout: str = "contiguous"
+    upstream_layout: str = "contiguous"
+    beside: str = ""
     target_dtype: str | None = None
     times: int = 1
     before: tuple["Witness", ...] = ()
