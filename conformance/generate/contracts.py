@@ -23,7 +23,7 @@ from ..question import (
 from ..series import Ask, Asked, Asking, Series
 from ..vocabulary import FORWARD, QUANTITIES, Array, Call
 from .dice import Dice
-from .situation import USUAL, Recipe, Shape, Situation, drawn
+from .situation import USUAL, Forms, Recipe, Shape, Situation, drawn
 from .topics import call_of, formula, ones, unweighted
 from .values import Pool, everyday_logits, everyday_weights, targets
 
@@ -157,6 +157,7 @@ TARGET_SHAPES: tuple[tuple[str, Shape, Shape], ...] = (
 WEIGHT_SHAPES: tuple[tuple[str, Shape, Shape], ...] = (
     ("larger-than-logits-more-rows", (1, 3), (5, 3)),
     ("larger-than-logits-one-more-axis", (3,), (2, 3)),
+    ("larger-than-logits-one-leading-axis", (3,), (1, 3)),
     ("larger-than-logits-vector-against-column", (4, 1), (4,)),
     ("larger-than-logits-vector-against-scalar", (), (3,)),
     ("not-broadcastable-per-item", (4, 3), (4,)),
@@ -238,12 +239,20 @@ def integer_targets(asked: Asked, dtype: str, seed: int) -> Iterator[Asking]:
         for reduction in asked.signature.each("none", "mean"):
             for quantity in (FORWARD, "grad.logits"):
                 found = _hard(dtype, name, dice)
-                sentence = "An integer target that is accepted counts as the number that it is."
-                series = contract(f"integer-target-{name}", sentence, _of_logits_dtype, asked,
-                                  dtype, quantity, reduction)  # fmt: skip
-                question = _of_logits_dtype(series, call_of(found, asked, quantity, reduction))
-                assert question is not None
-                yield series, question
+                yield _integer(f"integer-target-{name}", found, asked, quantity, reduction)
+    for name in ("bool", "int64"):
+        p = array(dtype, dice, everyday_weights, (5,))
+        found = replace(_hard(dtype, name, dice), pos_weight=p)
+        yield _integer(f"integer-target-{name}-with-pos_weight", found, asked, FORWARD,
+                       asked.signature.reduced("none"))  # fmt: skip
+
+
+def _integer(name: str, found: Situation, asked: Asked, quantity: str, reduction: str) -> Asking:
+    sentence = "An integer target that is accepted counts as the number that it is."
+    series = contract(name, sentence, _of_logits_dtype, asked, found.dtype, quantity, reduction)
+    question = _of_logits_dtype(series, call_of(found, asked, quantity, reduction))
+    assert question is not None
+    return series, question
 
 
 def _hard(dtype: str, target_dtype: str, dice: Dice) -> Situation:
@@ -283,8 +292,13 @@ def mixed_dtypes(asked: Asked, dtype: str, seed: int) -> Iterator[Asking]:
 
 # ---- several gradients
 
-EQUAL_SHAPES = ("full", "full")
-"""Of weight and pos_weight: two gradients of one shape can be taken for each other."""
+TWO_SHAPES: tuple[tuple[tuple[str, str], Forms], ...] = (
+    (("full", "full"), ()),
+    (USUAL, ()),
+    (("per-item", "per-class"), ("square", "matrix")),
+)
+"""Of weight and pos_weight, where two gradients can be taken for each other: both of one shape, one
+to be summed and the other not, and each to be summed along another axis."""
 
 
 def taken_together(
@@ -298,8 +312,9 @@ def taken_together(
         others = tuple(other.partition(".")[2] for other in gradients if other != quantity)
         series = contract("gradients-taken-together", sentence, formula, asked, dtype, quantity,
                           reduction)  # fmt: skip
-        for patterns in (EQUAL_SHAPES, USUAL):
-            for found in drawn("gradients-taken-together", recipe, dtype, seed, 2, 60, patterns):
+        for patterns, forms in TWO_SHAPES:
+            for found in drawn("gradients-taken-together", recipe, dtype, seed, 2, 60, patterns,
+                               forms):  # fmt: skip
                 call = call_of(unweighted(found, asked.signature), asked, quantity, reduction)
                 beside = tuple(name for name in others if call.argument(name) is not None)
                 yield series, formula(series, replace(call, beside=beside))

@@ -19,6 +19,7 @@ DOCUMENT = "the relations"
 PLAIN = Recipe(everyday_logits, targets)
 WEIGHTED = Recipe(everyday_logits, targets, everyday_weights)
 BOTH = Recipe(everyday_logits, targets, everyday_weights, everyday_weights)
+LOGITS_AND_TARGET = ("logits", "target")
 Derived = Callable[[Call, str], EqualsCall | None]
 
 
@@ -83,21 +84,18 @@ def materialised(call: Call, quantity: str) -> EqualsCall | None:
     return EqualsCall(replace(call, weight=w, pos_weight=p)) if full else None
 
 
-def laid_out(layout: str) -> Derived:
-    """Logits and target in another layout: the same numbers, elsewhere in memory."""
+def laid_out(layout: str, *names: str) -> Derived:
+    """Some arguments in another layout: the same numbers, elsewhere in memory."""
 
     def derived(call: Call, quantity: str) -> EqualsCall | None:
-        if not call.logits.shape or call.logits.layout != "contiguous":
+        given = {name: call.argument(name) for name in names}
+        arrays = [array for array in given.values() if array is not None and array.shape]
+        if len(arrays) < len(names) or any(a.layout != "contiguous" for a in arrays):
             return None
-        logits, target = call.logits, call.target
-        if layout == "expanded" and not (_repeats(logits) and _repeats(target)):
+        if layout == "expanded" and not all(map(_repeats, arrays)):
             return None
-        changed = replace(
-            call,
-            logits=replace(logits, layout=layout),
-            target=replace(target, layout=layout),
-        )
-        return EqualsCall(changed)
+        changed = {name: a and replace(a, layout=layout) for name, a in given.items()}
+        return EqualsCall(replace(call, **changed))  # type: ignore[arg-type]
 
     return derived
 
@@ -160,12 +158,16 @@ RELATIONS = (
     Relation("broadcast-is-materialised", "A broadcast weight does what the same written out does.",
              materialised, BOTH, patterns=("per-class", "per-class")),
     Relation("layout-strided", "Strided arguments give what contiguous ones do.",
-             laid_out("strided"), BOTH),
+             laid_out("strided", *LOGITS_AND_TARGET), BOTH),
     Relation("layout-transposed", "Transposed arguments give what contiguous ones do.",
-             laid_out("transposed"), BOTH),
+             laid_out("transposed", *LOGITS_AND_TARGET), BOTH),
     *(Relation(f"layout-{layout}", f"{layout.capitalize()} arguments give what contiguous ones do.",
-               laid_out(layout), BOTH, reduction, (FORWARD,))
+               laid_out(layout, *LOGITS_AND_TARGET), BOTH, reduction, (FORWARD,))
       for layout in ("strided", "transposed") for reduction in ("mean", "sum")),
+    *(Relation(f"layout-transposed-{name}",
+               f"A transposed {name} beside contiguous arguments gives what a contiguous one does.",
+               laid_out("transposed", name), BOTH)
+      for name in ("logits", "target", "weight")),
     *(Relation(f"layout-{layout}-upstream",
                f"A {layout} upstream gradient gives what a contiguous one does.",
                arriving(layout), replace(BOTH, upstream=True), quantities=("grad.logits",))
@@ -234,7 +236,7 @@ def _mirrorable(call: Call) -> Call:
 def _expanded(
     asked: Asked, dtype: str, seed: int, count: int, quantities: Sequence[str]
 ) -> Iterator[Asking]:
-    ask = _asking(laid_out("expanded"))
+    ask = _asking(laid_out("expanded", *LOGITS_AND_TARGET))
     for found in drawn("layout-expanded", PLAIN, dtype, seed, count, 60):
         if not found.logits.shape:
             continue

@@ -29,7 +29,7 @@ Shape = tuple[int, ...]
 
 PATTERNS = (
     "full", "per-class", "scalar", "one-element", "per-item", "trailing-ones", "single-ones",
-    "per-channel",
+    "per-channel", "per-pixel",
 )  # fmt: skip
 """How a weight broadcasts against logits; see `pattern`."""
 
@@ -108,6 +108,7 @@ def pattern(name: str, shape: Shape) -> Shape:
         "trailing-ones": (*shape[:-1], 1)[-len(shape) :] if shape else (),
         "single-ones": (1,) * len(shape),
         "per-channel": (shape[1], *ones[1:]) if len(shape) > 2 else shape[-1:],
+        "per-pixel": shape[-2:],
     }[name]
 
 

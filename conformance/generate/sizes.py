@@ -18,6 +18,7 @@ from .values import everyday_logits, everyday_weights, targets
 
 PLAIN = Recipe(everyday_logits, targets)
 WEIGHTED = Recipe(everyday_logits, targets, None, everyday_weights)
+FULLY_WEIGHTED = Recipe(everyday_logits, targets, everyday_weights)
 
 RANKS: tuple[Shape, ...] = (
     (), (1,), (5,), (1, 1), (4, 1), (1, 4), (3, 4), (1, 1, 1), (2, 1, 3), (2, 3, 4), (3, 3, 1),
@@ -51,6 +52,10 @@ SIZES = (
     Sizes("ranks", "ranks 0 to 6, axes of length 1", RANKS, EACH),
     Sizes("ranks-with-pos_weight", "ranks 1 to 6, a pos_weight per class", RANKS[1:], EACH,
           WEIGHTED),
+    Sizes("ranks-with-weight", "ranks 1 to 6, a weight of the logits' shape", RANKS[1:], EACH,
+          FULLY_WEIGHTED),
+    Sizes("many-rows", "more rows than 65,535, where some grids of threads end", ((70_001, 2),),
+          LENGTHS[::2]),
     Sizes("no-axes-with-pos_weight", "a single logit without axes, and its pos_weight", RANKS[:1],
           EACH, WEIGHTED),
     Sizes("short-vectors", "vectors of every length to 40", SHORT, LENGTHS),
@@ -80,7 +85,8 @@ def sized(
 
 @lru_cache(maxsize=1024)
 def _of_shape(name: str, recipe: Recipe, shape: Shape, dtype: str, seed: int) -> Situation:
-    structure = Structure(shape, None, "per-class" if recipe.pos_weight else None, seed)
+    weight, pos_weight = recipe.weight and "full", recipe.pos_weight and "per-class"
+    structure = Structure(shape, weight, pos_weight, seed)
     return situation(structure, recipe, dtype, Dice(seed, name, dtype, *shape))
 
 

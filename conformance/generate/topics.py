@@ -140,6 +140,13 @@ def _gathered() -> Iterator[Topic]:
                     arriving, ("none", "mean", "sum"), quantities[1:])  # fmt: skip
 
 
+MASKED = Topic(
+    "mean-with-zero-weights", "the mean counts every element, those of weight 0 too",
+    Recipe(v.everyday_logits, v.targets, v.weights_with_zeros), ("mean",),
+    _weighted(Recipe(v.everyday_logits, v.targets, v.weights_with_zeros)),
+)  # fmt: skip
+
+
 def _patterns() -> Iterator[Topic]:
     """Every documented and plausible way to broadcast a weight."""
     everyday = v.everyday_weights
@@ -148,15 +155,16 @@ def _patterns() -> Iterator[Topic]:
             weights = (everyday, None) if name == "weight" else (None, everyday)
             recipe = Recipe(v.everyday_logits, v.targets, *weights)
             rule = f"a {name} of this shape broadcasts as arrays do: {pattern}"
-            quantities = (FORWARD, "grad.logits", f"grad.{name}")
-            forms = OF_CHANNELS if pattern == "per-channel" else OF_AXES
+            second = (HESSIAN,) if pattern in ("per-class", "per-item") else ()
+            quantities = (FORWARD, "grad.logits", f"grad.{name}", *second)
+            forms = OF_CHANNELS if pattern in ("per-channel", "per-pixel") else OF_AXES
             yield Topic(f"{name}-{pattern}", rule, recipe, ("none", "mean"), quantities,
                         patterns=(pattern, pattern), forms=forms, largest=120)  # fmt: skip
 
 
 GATHERED = tuple(_gathered())
 BROADCAST = tuple(_patterns())
-TOPICS = (*VALUES, *GATHERED, *BROADCAST)
+TOPICS = (*VALUES, *GATHERED, MASKED, *BROADCAST)
 THRIFTY = tuple(
     replace(topic, largest=ONE_SHAPE, quantities=tuple(q for q in topic.quantities if q in CHEAP))
     for topic in (*VALUES, *GATHERED)

@@ -155,6 +155,11 @@ def everyday_weights(dice: Dice, form: FloatFormat, n: int) -> Floats:
     return np.where(dice.below(4, n) == 0, dice.dealt([0.5, 2.0, 3.0, 1.5, 0.25, 10.0], n), factor)
 
 
+def weights_with_zeros(dice: Dice, form: FloatFormat, n: int) -> Floats:
+    """A third of them 0, as of a mask; the rest as on every day."""
+    return np.where(dice.below(3, n) == 0, 0.0, everyday_weights(dice, form, n))
+
+
 def extreme_weights(dice: Dice, form: FloatFormat, n: int) -> Floats:
     """Zero, negative, and of every exponent that leaves room for 32 times as much."""
     lowest = form.emin - form.precision + 1
