@@ -81,6 +81,19 @@ def pos_weight_grows_the_result(input, target, *, weight=None, reduction="mean",
     return reduced(elements(*completed(input, target, weight, pos_weight)), reduction)
 
 
+@planted("pos_weight-larger-than-logits-one-leading-axis",
+         shows=Witness([1.0, 3.0], [0.0, 1.0], p=[[1.0, 1.0]]))  # fmt: skip
+def leading_axes_of_pos_weight_kept(
+    input, target, *, weight=None, reduction="mean", pos_weight=None
+):
+    """A pos_weight may have further axes of length 1, and the result has them too."""
+    p = pos_weight
+    while p is not None and p.dim() > input.dim() and p.shape[0] == 1:
+        p = p[0]
+    check(input, target, weight, p, reduction)
+    return reduced(elements(*completed(input, target, weight, pos_weight)), reduction)
+
+
 @planted("pos_weight-scalar", shows=Witness([1.0, 3.0], [0.0, 1.0], p=2.0))
 def scalar_pos_weight_refused(input, target, *, weight=None, reduction="mean", pos_weight=None):
     """A pos_weight of rank 0 is refused."""
@@ -166,6 +179,15 @@ def loss_cast_to_the_target(input, target, *, weight=None, reduction="mean", pos
     """An integer target truncates the loss."""
     value = right(input, target, weight=weight, reduction=reduction, pos_weight=pos_weight)
     return value.to(target.dtype)
+
+
+@planted("integer-target-*-with-pos_weight",
+         shows=Witness([1.0], [1.0], p=[1.5], target_dtype="int64"))  # fmt: skip
+def pos_weight_cast_to_the_target(input, target, *, weight=None, reduction="mean", pos_weight=None):
+    """An integer target makes pos_weight whole."""
+    if pos_weight is not None and not target.is_floating_point():
+        pos_weight = pos_weight.trunc()
+    return right(input, target, weight=weight, reduction=reduction, pos_weight=pos_weight)
 
 
 @planted("integer-target-*", shows=Witness([1.5], [1.0], target_dtype="int64"))
@@ -298,6 +320,26 @@ def strides_of_the_target_ignored(input, target, *, weight=None, reduction="mean
     return right(
         input, as_it_lies(target), weight=weight, reduction=reduction, pos_weight=pos_weight
     )
+
+
+@planted("layout-transposed-weight", shows=Witness(
+    *GRID, w=[[1.0, 2.0], [3.0, 4.0]], layout="transposed", lying="w"))  # fmt: skip
+def strides_of_the_weight_ignored(input, target, *, weight=None, reduction="mean", pos_weight=None):
+    """The weight is read as it lies in memory."""
+    weight = None if weight is None else as_it_lies(weight)
+    return right(input, target, weight=weight, reduction=reduction, pos_weight=pos_weight)
+
+
+@planted("layout-transposed-target", "layout-transposed-logits", shows=Witness(
+    GRID[0], [[0.0, 1.0], [0.0, 0.0]], layout="transposed", lying="y"))  # fmt: skip
+def target_read_with_strides_of_the_logits(
+    input, target, *, weight=None, reduction="mean", pos_weight=None
+):
+    """The target is read with the logits' strides: right where both lie alike."""
+    if input.numel() == target.numel() and input.shape == target.shape:
+        dense = sorted(input.stride()) == sorted(input.contiguous().stride())
+        target = torch.as_strided(target, target.shape, input.stride()) if dense else target
+    return right(input, target, weight=weight, reduction=reduction, pos_weight=pos_weight)
 
 
 @planted("layout-transposed", shows=Witness(*GRID, layout="transposed"))

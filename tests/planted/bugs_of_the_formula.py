@@ -644,6 +644,36 @@ def nan_lost_in_max(x, y, w, p):
     return w * (p * y * (torch.fmax(-x, zero) + tail) + (1 - y) * (torch.fmax(x, zero) + tail))
 
 
+# --- weights of many axes -------------------------------------------------------------------------
+
+IMAGE = ([[[1.0, 2.0], [3.0, 4.0]]], [[[0.0, 1.0], [0.0, 1.0]]])
+
+
+@planted("weight-per-pixel", shows=Witness(*IMAGE, w=[[1.0, 2.0], [3.0, 4.0]]))
+@of_elements
+def weight_of_images_transposed(x, y, w, p):
+    """A weight of shape (H, W) is taken as (W, H) where both are as long."""
+    square = w.dim() == 2 and x.dim() > 2 and w.shape[0] == w.shape[1]
+    return elements(x, y, w.T if square else w, p)
+
+
+@planted("pos_weight-per-pixel", shows=Witness(*IMAGE, p=[[1.0, 2.0], [3.0, 4.0]]))
+@of_elements
+def pos_weight_of_images_by_rows(x, y, w, p):
+    """A pos_weight of shape (H, W) is read by rows: its first column counts for all columns."""
+    return elements(x, y, w, p[:, :1] if p.dim() == 2 and x.dim() > 2 else p)
+
+
+SIX_AXES = ([[[[[[1.0]]]]], [[[[[2.0]]]]]], [[[[[[0.0]]]]], [[[[[0.0]]]]]])
+
+
+@planted("ranks-with-weight", shows=Witness(*SIX_AXES, w=[[[[[[1.0]]]]], [[[[[2.0]]]]]]))
+@of_elements
+def sixth_axis_of_the_weight_lost(x, y, w, p):
+    """Five axes are indexed: at rank 6 a weight's first slice counts for all."""
+    return elements(x, y, w[:1] if w.dim() == 6 else w, p)
+
+
 # --- seen by the strict grade alone -------------------------------------------------------------
 
 

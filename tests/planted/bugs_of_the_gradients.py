@@ -494,6 +494,14 @@ def hessian_without_weight(x, y, w, p):
     return curvature(x, y, torch.ones_like(w), p)
 
 
+@planted("weight-per-class:hessian.logits", "weight-per-item:hessian.logits",
+         shows=Witness([[3.0], [2.0]], [[0.5], [0.5]], w=[2.0], want=HESSIAN))  # fmt: skip
+@of_curvature
+def hessian_without_repeated_weight(x, y, w, p):
+    """A weight that is repeated is missing in the second derivative."""
+    return curvature(x, y, w if w.shape == x.shape else torch.ones_like(w), p)
+
+
 @planted("*:hessian.logits", shows=Witness([3.0], [0.5], p=[2.0], want=HESSIAN))
 @of_curvature
 def hessian_with_pos_weight_for_log_weight(x, y, w, p):
@@ -594,6 +602,17 @@ def gradients_of_logits_and_target_added(g, x, y, w, p):
     """One buffer for both: the logits' gradient has the target's added to it."""
     each = slopes(g, x, y, w, p)
     return {"x": each["x"] + each["y"]} if x.requires_grad and y.requires_grad else {}
+
+
+@planted("gradients-taken-together:grad.weight", shows=Witness(
+    [[1.0, 2.0], [3.0, 4.0]], [[0.0, 1.0], [1.0, 0.0]], w=[[1.0], [2.0]], p=[3.0, 4.0],
+    want=WEIGHT))  # fmt: skip
+@of_slopes
+def axes_of_two_weights_shared(g, x, y, w, p):
+    """One list of repeated axes serves both weights: (n, 1) is summed as (n,) is."""
+    slope = slopes(g, x, y, w, p)["w"]
+    crossed = x.dim() == 2 and w.shape == (len(x), 1) and p.shape == (len(x),)
+    return {"w": slope.T} if crossed and x.shape[0] == x.shape[1] else {}
 
 
 @planted("layout-transposed-upstream:grad.logits", "layout-strided-upstream:grad.logits",

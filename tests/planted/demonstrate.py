@@ -38,12 +38,14 @@ def packed(held):
 
 
 def arguments_of(witness):
-    lay = witness.layout
-    given = {"x": (witness.x, witness.dtype, lay),
-             "y": (witness.y, witness.target_dtype or witness.dtype, lay),
-             "w": (witness.w, witness.dtype, "contiguous"),
-             "p": (witness.p, witness.dtype, "contiguous")}  # fmt: skip
-    return {name: tensor(*how) for name, how in given.items() if how[0] is not None}
+    given = {"x": witness.x, "y": witness.y, "w": witness.w, "p": witness.p}
+    dtypes = {"y": witness.target_dtype or witness.dtype}
+    layouts = dict.fromkeys(witness.lying, witness.layout)
+    return {
+        name: tensor(values, dtypes.get(name, witness.dtype), layouts.get(name, "contiguous"))
+        for name, values in given.items()
+        if values is not None
+    }
 
 
 def computed(loss, witness, given):

@@ -17,11 +17,11 @@ REDUCTIONS = ("none", "mean", "sum")
 class Witness:
     """A call on which a bug shows: array-likes, rounded to dtype, and what is asked.
 
-    reduction None leaves it out. target_dtype: of the target alone. layout: of the logits and the
-    target, one of contiguous, strided, transposed, expanded (along the first axis); upstream_layout
-    that of the gradient that arrives. beside: arguments, such as "wp", whose gradients are taken in
-    the same backward pass. The call is made `times` times, after the calls `before`, and its last
-    outcome counts.
+    reduction None leaves it out. target_dtype: of the target alone. layout: of the arguments that
+    are `lying` so, one of contiguous, strided, transposed, expanded (along the first axis);
+    upstream_layout: that of the gradient that arrives. beside: arguments, such as "wp", whose
+    gradients are taken in the same backward pass. The call is made `times` times, after the calls
+    `before`, and its last outcome counts.
     """
 
     x: Any
@@ -33,6 +33,7 @@ class Witness:
     want: str = "forward"
     upstream: Any = None
     layout: str = "contiguous"
+    lying: str = "xy"
     upstream_layout: str = "contiguous"
     beside: str = ""
     target_dtype: str | None = None
