@@ -176,8 +176,9 @@ class _Run:
         with ExitStack() as opened:
             try:
                 eager = job.eager and opened.enter_context(closing(job.eager()))
+                eager_known = applying(job.known, eager.backend) if eager else {}
                 trial = Trial(self.session, job.adapter, plan, surfaces, job.grade, self.known,
-                              job.promised, job.signature, eager or None)  # fmt: skip
+                              job.promised, job.signature, eager or None, eager_known)  # fmt: skip
                 for title, answered in trial.checks():
                     yield from self._answered(title, self._still(answered))
             except BackendUnavailable as error:

@@ -42,7 +42,8 @@ class Trial:
     surfaces: which of the backend's are asked; promised: the dtypes in which they are due to
     accept what the formula allows; signature: what they take;
     known: what this release is known to do, by check id; eager: a session in eager mode, where
-    `session` is in another, to compare the two.
+    `session` is in another, to compare the two, and eager_known what the release is known to do
+    there.
     """
 
     session: Session
@@ -54,6 +55,7 @@ class Trial:
     promised: tuple[str, ...] = ()
     signature: Signature = EVERYTHING
     eager: Session | None = None
+    eager_known: Mapping[str, KnownBehaviour] = field(default_factory=dict)
     tallies: Tallies = field(default_factory=Tallies)
     examples: int = 0
     elements: int = 0
@@ -174,7 +176,8 @@ class Trial:
             same = contracts.same_as_eager(series)
             about = same.ask(same, question.call)
             assert about is not None
-            self._fold(folds, same).add(about, outcomes[first], outcome)
+            known = self.eager_known.get(series.check_id)
+            self._fold(folds, same, known).add(about, outcomes[first], outcome)
 
     def _watch(self, series: Series, question: Question, outcome: Outcome) -> None:
         """What is seen in passing: forms and arguments, of calls that were answered."""
@@ -186,10 +189,12 @@ class Trial:
             if about is not None:
                 self._fold(self._seen, seen).add(about, outcome, None)
 
-    def _fold(self, folds: dict[str, Fold], series: Series) -> Fold:
+    def _fold(
+        self, folds: dict[str, Fold], series: Series, known: KnownBehaviour | None = None
+    ) -> Fold:
         fold = folds.get(series.check_id)
         if fold is None:
-            fold = Fold(series, self.grade, self.known.get(series.check_id))
+            fold = Fold(series, self.grade, known or self.known.get(series.check_id))
             folds[series.check_id] = fold
         return fold
 

@@ -21,6 +21,7 @@ from bce_conformance.question import (
     Promise,
     Question,
     Raises,
+    SameAsEager,
     Source,
 )
 from bce_conformance.tolerance import Grade
@@ -386,3 +387,23 @@ def test_messages_lose_their_colours_and_rules() -> None:
 )  # fmt: skip
 def test_the_line_that_says_why(stderr: tuple[str, ...], said: str) -> None:
     assert telling_line(stderr) == said
+
+
+@pytest.mark.parametrize(
+    ("compiled", "eager", "expected"),
+    [
+        (0.0, 2e-39, "conforms"),  # subnormal numbers are 0 there
+        (2e-39, 0.0, "conforms"),
+        (0.0, 1e-37, "deviates"),
+        (1e-37, 2e-39, "deviates"),
+    ],
+)
+def test_a_mode_may_take_subnormal_numbers_for_0(
+    compiled: float, eager: float, expected: Verdict
+) -> None:
+    tiny = replace(
+        call(), logits=array([0.0]), target=array([0.0]), weight=array([2e-39 / np.log(2)])
+    )
+    other = Outcome({FORWARD: array([eager])})
+    found = verdict(question(SameAsEager(), tiny), array([compiled]), other=other)
+    assert found.verdict == expected

@@ -102,6 +102,7 @@ class Plan:
             "refusals": lambda a, q: contracts.refusals(a, dtype, seed),
             "another size": lambda a, q: contracts.of_another_size(a, dtype, seed, q),
             "memory": lambda a, q: contracts.memory(a, dtype, seed, q),
+            "wide rows": lambda a, q: sizes.wide_rows(a, dtype, seed),
             "several gradients": lambda a, q: contracts.taken_together(a, dtype, seed, q),
             "large reductions": lambda a, q: sizes.large(a, dtype, seed, most, q),
         }

@@ -46,7 +46,7 @@ Forms = tuple[str, ...]
 OF_AXES: Forms = ("square", "box", "matrix", "cube", "any", "line")
 """Where a mistake shows only if two axes are as long as each other, or only if they are not: even
 two situations have both."""
-OF_CHANNELS: Forms = ("cube", "box", "deep")
+OF_CHANNELS: Forms = ("deep", "cube", "box")
 """The channels are the second axis; without a third they are the classes."""
 OF_STRIDES: Forms = ("matrix", "box", "line", "square", "any", "deep")
 """A single axis is the same whatever its order in memory."""

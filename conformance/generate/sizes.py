@@ -30,8 +30,9 @@ SHORT: tuple[Shape, ...] = tuple((n,) for n in range(1, 41))
 LONG: tuple[Shape, ...] = tuple(
     (n + d,) for n in (64, 128, 256, 512, 1024, 4096, 8192, 32768, 65536) for d in (-1, 0, 1)
 )
-PERIOD = 4099
-"""A prime, so that no block size divides it: elements of one period of the large arrays."""
+PERIODS = (4099, 4096)
+"""Elements of one period of the large arrays: a prime, so that no block size divides them, and for
+the least of them a power of two, so that every block is full."""
 
 
 @dataclass(frozen=True)
@@ -107,15 +108,28 @@ def large(asked: Asked, dtype: str, seed: int, most: int, quantities: Sequence[s
           ) -> Iterator[Asking]:  # fmt: skip
     """Sums and means of up to `most` elements, and gradients of means and of one shared weight."""
     small = dtype in ("float16", "bfloat16", "float64")
-    for count in COUNTS:
+    for count, period in ((COUNTS[0], PERIODS[1]), *((count, PERIODS[0]) for count in COUNTS)):
         if count > (min(most, 2**22) if small else most):
             continue
-        found = unweighted(_cycled(dtype, seed, count // PERIOD), asked.signature)
+        found = unweighted(_cycled(dtype, seed, period, count // period), asked.signature)
         for quantity, reduction, name in _large_questions(count, found):
             if quantity in quantities:
                 rule = "an accumulator is due that loses no more than pairwise summation in float32"
                 series = _series(name, "reduction", rule, asked, dtype, quantity, reduction)
                 yield series, formula(series, call_of(found, asked, quantity, reduction))
+
+
+WIDE: Shape = (8, 32_768)
+"""Of losses whose sum over a row is no float16, and whose mean is one."""
+
+
+def wide_rows(asked: Asked, dtype: str, seed: int) -> Iterator[Asking]:
+    """The mean of a matrix in float16: adding up one axis after the other may overflow."""
+    if dtype == "float16":
+        rule = "a mean that is a float16 comes out, whatever its rows add up to"
+        found = _of_shape("wide-rows", PLAIN, WIDE, dtype, seed)
+        series = _series("wide-rows", "reduction", rule, asked, dtype, FORWARD, "mean")
+        yield series, formula(series, call_of(found, asked, FORWARD, "mean"))
 
 
 def _large_questions(count: int, found: Situation) -> Iterator[tuple[str, str, str]]:
@@ -127,13 +141,12 @@ def _large_questions(count: int, found: Situation) -> Iterator[tuple[str, str, s
 
 
 @lru_cache(maxsize=16)
-def _cycled(dtype: str, seed: int, periods: int) -> Situation:
+def _cycled(dtype: str, seed: int, period: int, periods: int) -> Situation:
     """Arrays of one period, as often as it takes; one pos_weight for all."""
     dice = Dice(seed, "large", dtype)
-    shape = (PERIOD,)
-    structure = Structure(shape, None, None, 0)
+    structure = Structure((period,), None, None, 0)
     one = situation(structure, PLAIN, dtype, dice)
-    n = (PERIOD * periods,)
+    n = (period * periods,)
     logits = Array(dtype, n, one.logits.data, "cycled")
     target = Array(dtype, n, one.target.data, "cycled")
     return Situation(logits, target, None, Array.rounded(dtype, np.array([1.5])))

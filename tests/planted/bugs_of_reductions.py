@@ -24,6 +24,29 @@ def rows_beyond_a_grid_are_zero(x, y, w, p):
     return torch.cat([loss[:65535], torch.zeros_like(loss[65535:])])
 
 
+@planted("wide-rows", shows=Witness(numpy.full((2, 32768), 3.0), numpy.zeros((2, 32768)),
+                                    dtype="float16", reduction="mean"))  # fmt: skip
+@of_reduction
+def rows_added_up_in_half(loss, reduction, x, y, w, p):
+    """Rows are summed in the dtype before they are added up, and overflow in float16."""
+    if reduction == "none" or loss.dim() < 2:
+        return reduced(loss, reduction)
+    total = loss.sum(-1).float().sum()
+    return (total / x.numel() if reduction == "mean" else total).to(loss.dtype)
+
+
+@planted("large-sum", "large-mean", shows=Witness(
+    numpy.full(1 << 17, 3.0), numpy.zeros(1 << 17), reduction="sum"))  # fmt: skip
+@of_reduction
+def last_full_block_left_out(loss, reduction, x, y, w, p):
+    """(n − 1)//65536 blocks and a rest of n mod 65536: where all blocks are full one is missing."""
+    n = loss.numel()
+    if reduction == "none" or n <= 65536 or n % 65536:
+        return reduced(loss, reduction)
+    total = loss.flatten()[:-65536].sum()
+    return total / n if reduction == "mean" else total
+
+
 # --- the divisor --------------------------------------------------------------------------------
 
 
