@@ -294,9 +294,7 @@ TORCH_LIKE: dict[str, Fault] = {
     "gradient of another argument": {"arguments[name]": 'arguments["logits"]'},
 }
 SECOND = {
-    "no second derivative": {
-        "return self.gradient(name, slope.sum(), leaf, None) if second else slope": "return slope"
-    }
+    "no second derivative": {"self.gradient(names, slope.sum(), leaves[:1], None)": "slope"},
 }
 FAULTS: dict[str, dict[str, Fault]] = {
     "torch": TORCH_LIKE | SECOND,
