@@ -14,11 +14,11 @@ import pytest
 from bce_conformance.adapters import available
 from bce_conformance.casefile import load_all
 from bce_conformance.commands.select import shipped_cases
-from bce_conformance.judge import compare
-from bce_conformance.measure import errors, forget, truth
+from bce_conformance.judging.errors import errors, forget, truth
+from bce_conformance.judging.rules import compare
+from bce_conformance.model.call import FORWARD, QUANTITIES, Array, Call
 from bce_conformance.reference import evaluate
 from bce_conformance.session import IsolatedSession
-from bce_conformance.vocabulary import FORWARD, QUANTITIES, Array, Call
 
 
 def drawn(n: int, dtype: str = "float32") -> Call:

@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 
 from bce_conformance.adapters import available
 from bce_conformance.commands.select import targets
-from bce_conformance.generate.probe import as_asked
+from bce_conformance.generate.needed_weights import as_asked
+from bce_conformance.model.call import FORWARD, Array
 from bce_conformance.session import IsolatedSession, Tiles, TilesOver
 from bce_conformance.sweep import kernel
 from bce_conformance.sweep.line import Block, blocks
 from bce_conformance.sweep.plan import Cell
 from bce_conformance.sweep.tiles import TileJudge
-from bce_conformance.vocabulary import FORWARD, Array
 
 LENGTH = 1 << 16
 TILES = 128

@@ -17,12 +17,12 @@ from statistics import median
 
 from bce_conformance.adapters import available
 from bce_conformance.commands.select import Target, targets
-from bce_conformance.engine import applying
 from bce_conformance.generate.plan import Plan
+from bce_conformance.judging.errors import forget
 from bce_conformance.known import Known, load_known, shipped_known
-from bce_conformance.measure import forget
+from bce_conformance.running.engine import applying
+from bce_conformance.running.generated import Trial
 from bce_conformance.session import IsolatedSession
-from bce_conformance.trial import Trial
 
 FOUND = ("known", "deviates", "crashed", "timed-out")
 

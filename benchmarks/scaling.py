@@ -15,12 +15,12 @@ import time
 
 from bce_conformance.adapters import available
 from bce_conformance.commands.select import Target, targets
-from bce_conformance.generate.probe import as_asked
+from bce_conformance.generate.needed_weights import as_asked
+from bce_conformance.model.call import Array
 from bce_conformance.session import IsolatedSession, Tile, Tiles
 from bce_conformance.sweep.line import Block, blocks
 from bce_conformance.sweep.plan import Cell
 from bce_conformance.sweep.tiles import TileJudge
-from bce_conformance.vocabulary import Array
 
 LENGTH = 1 << 16
 

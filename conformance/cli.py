@@ -21,9 +21,9 @@ from . import __version__
 from .adapters import AdapterError
 from .casefile import CaseFileError
 from .commands import UsageError
-from .diff import DRIFT
+from .judging.tolerance import GRADES
+from .report.diff import DRIFT
 from .sweep import plan
-from .tolerance import GRADES
 
 DEBUG = "BCE_CONFORMANCE_DEBUG"
 

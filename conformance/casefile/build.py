@@ -10,8 +10,9 @@ import numpy as np
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from ..dtypes import FLOATS
-from ..question import (
+from ..model.call import ARGUMENTS, FORWARD, Array, Call
+from ..model.dtypes import FLOATS
+from ..model.expectation import (
     AgreesWithReference,
     Characterise,
     EqualsCall,
@@ -23,7 +24,6 @@ from ..question import (
     Raises,
     Refuses,
 )
-from ..vocabulary import ARGUMENTS, FORWARD, Array, Call
 from .model import ArraySpec, CallSpec, ExpectSpec, Nested
 from .tree import CaseFileError, Path_, Tree
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..question import Question, Source
+from ..model.expectation import Question, Source
 from .build import Builder, validate
 from .model import CALL_KEYS, CallSpec, CaseSpec, FileSpec
 from .tree import CaseFileError, Path_, Tree, read

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
-from ..dtypes import CARRIERS
-from ..vocabulary import ARGUMENTS, LAYOUTS
+from ..model.call import ARGUMENTS, LAYOUTS
+from ..model.dtypes import CARRIERS
 
 MOST_ELEMENTS = 1 << 22
 MOST_CYCLED = 1 << 26

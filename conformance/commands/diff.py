@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..diff import LABELS, Difference, difference
 from ..report import terminal
 from ..report.changes import first_screen, page, release, title
+from ..report.diff import LABELS, Difference, difference
 from ..report.document import comparable
 from ..report.write import atomically, json_text
 from . import UsageError

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ..adapters import AdapterFile, available
-from ..check import FAILING
+from ..model.check import FAILING
+from ..report import sweep_report as sweep_report
 from ..report import terminal
 from ..report.document import (
     backend_from_json,
@@ -21,7 +22,6 @@ from ..report.document import (
 )
 from ..report.markdown import summary
 from ..report.write import atomically, json_text
-from ..sweep import report as sweep_report
 from . import UsageError
 from .replay import read
 

@@ -8,12 +8,12 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from ..adapters import available
-from ..engine import ask
-from ..question import Question, SameAsEager
+from ..model.expectation import Question, SameAsEager
 from ..report.document import SCHEMA, Json, check_json
 from ..report.markdown import in_full
+from ..running.engine import ask
+from ..running.witness import question_from_json
 from ..session import BackendUnavailable
-from ..witness import question_from_json
 from . import UsageError
 from .select import parse_losses, targets
 

@@ -10,16 +10,16 @@ from typing import Any
 
 from rich.console import Console
 
-from ..check import FAILING
-from ..diff import Difference, difference
+from ..model.check import FAILING
+from ..report import sweep_markdown as sweeps
 from ..report import terminal
+from ..report.diff import Difference, difference
 from ..report.document import comparable, is_sweep
 from ..report.html.evidence import Kept
 from ..report.html.render import page
 from ..report.markdown import summary
 from ..report.overview import overview
 from ..report.write import atomically
-from ..sweep import markdown as sweeps
 from . import UsageError
 from .replay import read
 

@@ -13,15 +13,15 @@ from pathlib import Path
 from rich.console import Console
 
 from ..adapters import AdapterFile, available
-from ..engine import Job, run
 from ..generate.plan import Plan
 from ..known import Known, load_known, shipped_known
-from ..question import Question
+from ..model.expectation import Question
 from ..report import terminal
 from ..report.document import Json, Record, Settings, document, file_name
 from ..report.junit import junit
 from ..report.markdown import summary
 from ..report.write import atomically, json_text
+from ..running.engine import Job, run
 from ..session import OwnLoss
 from . import UsageError
 from .select import (

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from ..adapters import AdapterFile
 from ..casefile import CaseFile, load_all
-from ..dtypes import CARRIERS, FLOATS
-from ..question import Question
+from ..model.dtypes import CARRIERS, FLOATS
+from ..model.expectation import Question
 from ..session import IsolatedSession, OwnLoss
 from . import UsageError
 

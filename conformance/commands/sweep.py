@@ -21,18 +21,18 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from .. import __version__
 from ..adapters import available
-from ..generate.probe import as_asked
+from ..generate.needed_weights import as_asked
 from ..known import Known, load_known, shipped_known
+from ..model.case_family import Asked
 from ..report import terminal
 from ..report.document import backend_json
+from ..report.sweep_markdown import page
+from ..report.sweep_report import Swept, asked_json, checked, document, file_name
 from ..report.write import atomically, json_text
-from ..series import Asked
 from ..session import BackendUnavailable, IsolatedSession
 from ..sweep.journal import Journal
 from ..sweep.line import array, blocks
-from ..sweep.markdown import page
 from ..sweep.plan import SWEPT, SweepPlan
-from ..sweep.report import Swept, asked_json, checked, document, file_name
 from ..sweep.run import work
 from . import UsageError
 from .merge import by_sweep, merged

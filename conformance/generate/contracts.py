@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
-from ..dtypes import FLOATS
-from ..question import (
+from ..model.call import FORWARD, QUANTITIES, Array, Call
+from ..model.case_family import Ask, Asked, Asking, Series
+from ..model.dtypes import FLOATS
+from ..model.expectation import (
     AgreesWithReference,
     Characterise,
     Expectation,
@@ -20,10 +22,8 @@ from ..question import (
     Source,
     Unmoved,
 )
-from ..series import Ask, Asked, Asking, Series
-from ..vocabulary import FORWARD, QUANTITIES, Array, Call
-from .dice import Dice
 from .situation import USUAL, Forms, Recipe, Shape, Situation, drawn
+from .stable_random import Dice
 from .topics import call_of, formula, ones, unweighted
 from .values import Pool, everyday_logits, everyday_weights, targets
 

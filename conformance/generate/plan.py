@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 
-from ..series import Asked, Asking, Group
+from ..model.case_family import Asked, Asking, Group
 from . import contracts, sizes, topics
 from .relations import relations
 from .special import special_values

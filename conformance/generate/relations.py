@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..question import EqualsCall, Expectation, Question, Source
-from ..series import Ask, Asked, Asking, Series
-from ..vocabulary import FORWARD, HESSIAN, Array, Call
-from .dice import Dice
+from ..model.call import FORWARD, HESSIAN, Array, Call
+from ..model.case_family import Ask, Asked, Asking, Series
+from ..model.expectation import EqualsCall, Expectation, Question, Source
 from .situation import OF_STRIDES, USUAL, Recipe, Situation, drawn
+from .stable_random import Dice
 from .topics import call_of, unweighted
 from .values import everyday_logits, everyday_weights, targets
 

@@ -19,10 +19,10 @@ from hypothesis import seed as seeded
 from hypothesis import strategies as st
 from hypothesis.internal.conjecture import providers
 
-from ..dtypes import FLOATS, FloatFormat
-from ..tolerance import Elements, largest_intermediate
-from ..vocabulary import FORWARD, Array
-from .dice import Dice, Floats
+from ..judging.tolerance import Elements, largest_intermediate
+from ..model.call import FORWARD, Array
+from ..model.dtypes import FLOATS, FloatFormat
+from .stable_random import Dice, Floats
 from .values import Pool, arriving_gradients, everyday_logits
 
 Shape = tuple[int, ...]

@@ -8,11 +8,11 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..question import Source
-from ..series import Asked, Asking, Series
-from ..vocabulary import FORWARD, Array
-from .dice import Dice
+from ..model.call import FORWARD, Array
+from ..model.case_family import Asked, Asking, Series
+from ..model.expectation import Source
 from .situation import Recipe, Shape, Situation, Structure, situation
+from .stable_random import Dice
 from .topics import DERIVATIVES, DOCUMENT, REDUCTIONS, call_of, formula, unweighted
 from .values import everyday_logits, everyday_weights, targets
 

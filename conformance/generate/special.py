@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..dtypes import FLOATS
-from ..question import Characterise, Expectation, Question, Source
-from ..series import Ask, Asked, Asking, Series
-from ..vocabulary import FORWARD, Array, Call
+from ..model.call import FORWARD, Array, Call
+from ..model.case_family import Ask, Asked, Asking, Series
+from ..model.dtypes import FLOATS
+from ..model.expectation import Characterise, Expectation, Question, Source
 from .situation import Situation
 from .topics import DERIVATIVES, call_of, formula
 

@@ -12,9 +12,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from ..question import AgreesWithReference, Expectation, Question, Source
-from ..series import Asked, Asking, Series, Signature
-from ..vocabulary import FORWARD, HESSIAN, Array, Call
+from ..model.call import FORWARD, HESSIAN, Array, Call
+from ..model.case_family import Asked, Asking, Series, Signature
+from ..model.expectation import AgreesWithReference, Expectation, Question, Source
 from . import values
 from .situation import (
     OF_AXES,

@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..dtypes import FloatFormat
-from .dice import Dice, Floats
+from ..model.dtypes import FloatFormat
+from .stable_random import Dice, Floats
 
 Pool = Callable[[Dice, FloatFormat, int], Floats]
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from packaging.specifiers import SpecifierSet
 
-from ..check import Axis
-from ..question import Question
-from ..vocabulary import Backend
+from ..model.call import Backend
+from ..model.check import Axis
+from ..model.expectation import Question
 from . import versions as ranges
-from .instead import Instead, NothingSaid
+from .behaviour import Instead, NothingSaid
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,11 @@ from ..casefile.build import Builder, validate
 from ..casefile.load import case_files
 from ..casefile.model import CallSpec, ExpectSpec
 from ..casefile.tree import CaseFileError, Path_, Tree, read
-from ..question import AgreesWithReference, Expectation, Question, Source
-from ..vocabulary import FORWARD, QUANTITIES, Call
+from ..model.call import FORWARD, QUANTITIES, Call
+from ..model.expectation import AgreesWithReference, Expectation, Question, Source
+from .behaviour import NothingSaid
 from .entry import Known
 from .expand import Entry, expanded
-from .instead import NothingSaid
 from .model import EntrySpec, KnownFileSpec
 
 KINDS = ("documented", "property", "relation", "contract", "error", "special", "reduction", "sweep")

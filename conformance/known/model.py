@@ -18,10 +18,10 @@ from ..casefile.model import (
     number,
     wrong,
 )
-from ..dtypes import CARRIERS
-from ..question import But
-from ..vocabulary import ARGUMENTS
-from .instead import Element, Instead, Plus, Replacement
+from ..model.call import ARGUMENTS
+from ..model.dtypes import CARRIERS
+from ..model.expectation import But
+from .behaviour import Element, Instead, Plus, Replacement
 
 
 def _number(value: Any) -> float:

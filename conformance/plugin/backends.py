@@ -13,10 +13,10 @@ from ..casefile import CaseFileError
 from ..commands import UsageError
 from ..commands.select import Target, targets
 from ..generate.plan import Plan
+from ..judging.tolerance import Grade
 from ..known import Known, load_known, shipped_known
-from ..parts import Parts
+from ..running.on_demand import Parts
 from ..session import BackendUnavailable
-from ..tolerance import Grade
 
 TIMEOUT = 60.0
 """Seconds for one call."""

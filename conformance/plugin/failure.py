@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from textwrap import indent
 
-from ..accuracy import elementwise, item
-from ..check import Check
-from ..literal import from_json, literal, to_json
-from ..vocabulary import ARGUMENTS, Array, Backend
-from ..witness import call_from_json
+from ..judging.accuracy import elementwise, item
+from ..model.call import ARGUMENTS, Array, Backend
+from ..model.check import Check
+from ..model.literal import from_json, literal, to_json
+from ..running.witness import call_from_json
 
 Row = tuple[str, str]
 

@@ -14,9 +14,12 @@ from typing import Any
 import pytest
 
 from ..adapters import AdapterFile, module_of
-from ..check import Check
-from ..dtypes import FLOATS
-from ..engine import (
+from ..generate.plan import COUNTS, Plan
+from ..model.call import Backend
+from ..model.case_family import KEYWORDS, Signature
+from ..model.check import Check
+from ..model.dtypes import FLOATS
+from ..running.engine import (
     Answered,
     BackendFinished,
     BackendNotRun,
@@ -25,10 +28,7 @@ from ..engine import (
     Measured,
     run_job,
 )
-from ..generate.plan import COUNTS, Plan
-from ..series import KEYWORDS, Signature
 from ..session import Closure, LocalSession
-from ..vocabulary import Backend
 from .backends import GRADE, SEED, adapters
 from .failure import told, where
 from .report import keep

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from ..casefile import CaseFileError
-from ..check import Check
 from ..commands.select import Filter, Target, load_cases
-from ..parts import Part, Parts, parts
-from ..question import Question
+from ..model.check import Check
+from ..model.expectation import Question
+from ..running.on_demand import Part, Parts, parts
 from ..session import BackendUnavailable
 from . import MARKER
 from .backends import Backends, adapters, backends

@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 from packaging.version import Version
 
-from ..accuracy import DOMAIN, USUAL_RTOL
-from ..dtypes import FLOATS
+from ..judging.accuracy import DOMAIN, USUAL_RTOL
+from ..model.call import QUANTITIES
+from ..model.dtypes import FLOATS
 from ..report.document import is_sweep
 from ..report.write import atomically, json_text
-from ..vocabulary import QUANTITIES
 
 Json = dict[str, Any]
 FILE = Path(__file__).with_name("published.json")

@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 
 from .. import __version__
-from ..accuracy import REDUCTIONS
-from ..check import Check
 from ..commands.merge import added
-from ..dtypes import FLOATS
-from ..fold import GRAVITY
+from ..judging.accuracy import REDUCTIONS
+from ..model.call import QUANTITIES, Backend
+from ..model.check import Check
+from ..model.dtypes import FLOATS
 from ..report.document import (
     SCHEMA,
     Json,
@@ -32,7 +32,7 @@ from ..report.document import (
 )
 from ..report.markdown import summary
 from ..report.write import atomically, json_text
-from ..vocabulary import QUANTITIES, Backend
+from ..running.aggregate import GRAVITY
 from .backends import GRADE, KEY, SEED
 
 FOUND = pytest.StashKey[list[Json]]()

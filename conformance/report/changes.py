@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ..diff import LABELS, Difference, Group, Label
+from .diff import LABELS, Difference, Group, Label
 from .markup import code, fenced, folded, text
 
 Json = dict[str, Any]

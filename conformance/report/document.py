@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from .. import __version__
-from ..check import VERDICTS, Check
-from ..engine import (
+from ..model.call import Backend
+from ..model.check import VERDICTS, Check
+from ..running.engine import (
     Answered,
     BackendFinished,
     BackendNotRun,
@@ -19,7 +20,6 @@ from ..engine import (
     Measured,
     WorkerLost,
 )
-from ..vocabulary import Backend
 
 SCHEMA = "bce-conformance-report/1"
 Json = dict[str, Any]

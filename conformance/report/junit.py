@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from ..check import FAILING
-from ..engine import BackendNotRun
+from ..model.check import FAILING
+from ..running.engine import BackendNotRun
 
 Json = dict[str, Any]
 

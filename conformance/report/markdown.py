@@ -7,9 +7,18 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from ..check import FAILING
-from ..engine import BackendNotRun
-from .exactness import EACH, EXPLAINED, Cell, beyond_in_full, beyond_strict, element, lines, short
+from ..model.check import FAILING
+from ..running.engine import BackendNotRun
+from .accuracy_text import (
+    EACH,
+    EXPLAINED,
+    Cell,
+    beyond_in_full,
+    beyond_strict,
+    element,
+    lines,
+    short,
+)
 from .markup import code, fenced, folded, text
 from .matrix import ALARMING, present, release, rows
 from .matrix import EXPLAINED as COLUMNS_EXPLAINED

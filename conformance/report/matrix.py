@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..check import FAILING
+from ..model.check import FAILING
 
 Json = dict[str, Any]
 

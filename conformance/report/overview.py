@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..sweep.markdown import table
+from .accuracy_text import EXPLAINED_BRIEFLY, FEW, Cell, lines
 from .document import is_sweep, swept_dtype
-from .exactness import EXPLAINED_BRIEFLY, FEW, Cell, lines
 from .markdown import cause_of, matrix
 from .markup import code, text
 from .matrix import EXPLAINED, release
+from .sweep_markdown import table
 
 Json = dict[str, Any]
 

@@ -12,8 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
-from ..check import FAILING
-from ..engine import (
+from ..model.check import FAILING
+from ..running.engine import (
     Answered,
     BackendFinished,
     BackendNotRun,
@@ -22,7 +22,7 @@ from ..engine import (
     Measured,
     WorkerLost,
 )
-from . import exactness
+from . import accuracy_text
 from .matrix import ALARMING, CLAIMS, GENERATED, Row, present, release, rows
 
 Json = dict[str, Any]
@@ -158,15 +158,15 @@ def exact(report: Json, width: int) -> Text:
     if not measured:
         return Text()
     wide = width >= WIDE_EXACT
-    groups = exactness.EACH if wide else exactness.FEW
-    made = exactness.lines(measured, groups)
+    groups = accuracy_text.EACH if wide else accuracy_text.FEW
+    made = accuracy_text.lines(measured, groups)
     columns = [["", *(line.dtype for line in made)]]
     for index, name in enumerate(groups):
         columns.append([name, *(_cell(line.cells[index], wide) for line in made)])
     widths = [max(map(len, column)) for column in columns]
     text = Text()
     text.append(f"{release(report)}, how exact\n", style="bold")
-    explained = exactness.EXPLAINED if wide else exactness.EXPLAINED_BRIEFLY
+    explained = accuracy_text.EXPLAINED if wide else accuracy_text.EXPLAINED_BRIEFLY
     text.append(f"{fill(explained, width)}\n{_aligned(columns, 0, widths)}  within\n")
     for index, line in enumerate(made):
         if index == 0 or line.surface != made[index - 1].surface:
@@ -182,7 +182,7 @@ def _aligned(columns: Sequence[Sequence[str]], row: int, widths: Sequence[int]) 
     return "  ".join(["", first.ljust(widths[0]), *padded])
 
 
-def _cell(cell: exactness.Cell | None, wide: bool) -> str:
+def _cell(cell: accuracy_text.Cell | None, wide: bool) -> str:
     if cell is None:
         return "–"
     return cell.text if wide else cell.brief
@@ -190,8 +190,8 @@ def _cell(cell: exactness.Cell | None, wide: bool) -> str:
 
 def _beyond(measured: Sequence[Json], room: int) -> str:
     """The worst elements beyond the strict grade, as many as there is room for."""
-    rows = exactness.beyond_strict(measured, "dtype", "quantity")
-    told = [f"  {exactness.beyond_shortly(row)}" for row in rows]
+    rows = accuracy_text.beyond_strict(measured, "dtype", "quantity")
+    told = [f"  {accuracy_text.beyond_shortly(row)}" for row in rows]
     if len(told) >= room:  # the heading takes a line
         told = told[: max(room - 2, 0)]
     rest = len(rows) - len(told)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Sequence
 from typing import Protocol
 
-from ..vocabulary import Backend, Call, Outcome
+from ..model.call import Backend, Call, Outcome
 from .isolated import IsolatedSession, LostWorker
 from .local import AdapterModule, LocalSession
 from .own_loss import Closure, OwnLoss

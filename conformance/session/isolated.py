@@ -12,7 +12,7 @@ from itertools import islice
 from types import TracebackType
 from typing import Any, Protocol
 
-from ..vocabulary import (
+from ..model.call import (
     Array,
     Backend,
     Call,

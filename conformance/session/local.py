@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Protocol
 
-from ..vocabulary import Array, Backend, Call, Failure, Outcome
+from ..model.call import Array, Backend, Call, Failure, Outcome
 from . import worker
 from .isolated import LostWorker, end_from_wire
 from .own_loss import Closure, OwnLoss

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..dtypes import CARRIERS
-from ..vocabulary import Call, Failure, Wire
+from ..model.call import Call, Failure, Wire
+from ..model.dtypes import CARRIERS
 
 SLOTS, LOT = 16, 4
 """Tiles in flight, and how many are handed over at a time. Each side holds back less than a lot, so

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ..model.call import FORWARD
 from ..reference import oracle
 from ..report.write import atomically
-from ..vocabulary import FORWARD
 from . import kernel
 from .line import Block, blocks
 

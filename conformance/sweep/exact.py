@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import tolerance
-from ..accuracy import USUAL_ATOL, USUAL_RTOL, rounded
-from ..dtypes import FLOATS
-from ..measure import Mask, Truth, errors
-from ..tolerance import Floats
-from ..vocabulary import Array
+from ..judging import tolerance
+from ..judging.accuracy import USUAL_ATOL, USUAL_RTOL, rounded
+from ..judging.errors import Mask, Truth, errors
+from ..judging.tolerance import Floats
+from ..model.call import Array
+from ..model.dtypes import FLOATS
 from .figures import EDGES, MARKS, Figures, Span
 
 CLOSE = 2.0**-20

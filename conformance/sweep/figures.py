@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..accuracy import USUAL_ATOL, USUAL_RTOL
+from ..judging.accuracy import USUAL_ATOL, USUAL_RTOL
 
 Json = dict[str, Any]
 

@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..dtypes import CARRIERS, FLOATS, FloatFormat, to_float64
-from ..vocabulary import Array
+from ..model.call import Array
+from ..model.dtypes import CARRIERS, FLOATS, FloatFormat, to_float64
 
 Kind = Literal["numbers", "infinity", "nan"]
 WORDS = {"float16": "<u2", "bfloat16": "<u2", "float32": "<u4", "float64": "<u8"}

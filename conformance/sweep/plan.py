@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..dtypes import FLOATS
-from ..series import Asked
-from ..vocabulary import FORWARD, Array, Call
+from ..model.call import FORWARD, Array, Call
+from ..model.case_family import Asked
+from ..model.dtypes import FLOATS
 from .line import WORDS, Block, blocks
 
 QUANTITIES = {"forward": (FORWARD,), "gradient": ("grad.logits",), "all": (FORWARD, "grad.logits")}

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import tolerance
-from ..accuracy import (
+from ..adapters import AdapterFile
+from ..judging import tolerance
+from ..judging.accuracy import (
     PERCENTILES,
     USUAL_ATOL,
     USUAL_RTOL,
@@ -20,17 +21,16 @@ from ..accuracy import (
     up,
     worst_json,
 )
-from ..adapters import AdapterFile
-from ..check import Check
-from ..engine import ask
-from ..judge import Finding
+from ..judging.errors import truth
+from ..judging.rules import Finding
+from ..judging.tolerance import Grade
 from ..known import Known
-from ..measure import truth
-from ..question import AgreesWithReference, Expectation, Question, Source
+from ..model.call import ARGUMENTS, FORWARD, Array, Backend, Call, Unsupported
+from ..model.check import Check
+from ..model.expectation import AgreesWithReference, Expectation, Question, Source
+from ..running.engine import ask
+from ..running.witness import check_of
 from ..session import Session
-from ..tolerance import Grade
-from ..vocabulary import ARGUMENTS, FORWARD, Array, Backend, Call, Unsupported
-from ..witness import check_of
 from .cliffs import Cliff, cliffs, hexadecimal
 from .figures import EDGES, Figures, total
 from .journal import Done

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ..measure import truth
+from ..judging.errors import truth
+from ..model.call import Array, Crashed, Failure, Raised, TimedOut
 from ..session import IsolatedSession, Tile, Tiles, TilesOver
-from ..vocabulary import Array, Crashed, Failure, Raised, TimedOut
 from .exact import by_block, judged
 from .figures import Figures
 from .journal import Done

@@ -10,12 +10,13 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import reference, tolerance
-from ..accuracy import USUAL_ATOL, USUAL_RTOL, rounded
-from ..dtypes import FLOATS
-from ..measure import Truth
-from ..tolerance import Floats
-from ..vocabulary import FORWARD, Array
+from .. import reference
+from ..judging import tolerance
+from ..judging.accuracy import USUAL_ATOL, USUAL_RTOL, rounded
+from ..judging.errors import Truth
+from ..judging.tolerance import Floats
+from ..model.call import FORWARD, Array
+from ..model.dtypes import FLOATS
 from . import kernel
 from .exact import judged
 from .figures import Figures, Span, extremes

@@ -16,8 +16,8 @@ import pytest
 from real import interpreters
 
 from bce_conformance import adapters
-from bce_conformance.literal import literal
-from bce_conformance.vocabulary import Array, Call
+from bce_conformance.model.call import Array, Call
+from bce_conformance.model.literal import literal
 
 FOLDER = Path(__file__).parent.parent.parent / "examples" / "adapters"
 FILE = FOLDER / "optax.py"

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 import bce_conformance.adapters
-from bce_conformance.literal import literal
-from bce_conformance.vocabulary import QUANTITIES, Array, Call
+from bce_conformance.model.call import QUANTITIES, Array, Call
+from bce_conformance.model.literal import literal
 
 FRAMEWORKS = ("torch", "paddle", "oneflow", "mindspore")
 FOLDER = Path(bce_conformance.adapters.__file__).parent

@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 
 import bce_conformance.adapters
 import bce_conformance.session.worker
-from bce_conformance import dtypes
-from bce_conformance.literal import literal
-from bce_conformance.vocabulary import ARGUMENTS, QUANTITIES, Array, Call
+from bce_conformance.model import dtypes
+from bce_conformance.model.call import ARGUMENTS, QUANTITIES, Array, Call
+from bce_conformance.model.literal import literal
 
 pytestmark = pytest.mark.framework
 

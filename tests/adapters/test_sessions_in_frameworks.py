@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 
 import bce_conformance.adapters
-from bce_conformance.literal import literal
+from bce_conformance.model.call import Array, Call, Faulty, Unsupported
+from bce_conformance.model.literal import literal
 from bce_conformance.session import BackendUnavailable, IsolatedSession, OwnLoss
-from bce_conformance.vocabulary import Array, Call, Faulty, Unsupported
 
 pytestmark = pytest.mark.framework
 

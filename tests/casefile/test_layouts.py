@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bce_conformance.casefile import CaseFileError, load_all
-from bce_conformance.question import Question, Refuses
+from bce_conformance.model.expectation import Question, Refuses
 
 FILE = """\
 surface: numpy.bce_with_logits

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bce_conformance.casefile import load_all
-from bce_conformance.question import Question
+from bce_conformance.model.expectation import Question
 
 FILE = """\
 surface: numpy.bce_with_logits

@@ -11,8 +11,8 @@ from bce_conformance.adapters import available, load, module_of
 from bce_conformance.adapters import numpy as adapter
 from bce_conformance.generate.plan import Plan
 from bce_conformance.known import load_known
+from bce_conformance.running.generated import Trial
 from bce_conformance.session import LocalSession
-from bce_conformance.trial import Trial
 
 
 def test_zeros_in_the_place_of_a_gradient_deviate_once(planted: Callable[..., Path]) -> None:

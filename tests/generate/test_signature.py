@@ -7,8 +7,8 @@ from itertools import chain
 import pytest
 
 from bce_conformance.generate.plan import Plan
-from bce_conformance.series import EVERYTHING, KEYWORDS, Asked, Asking, Signature
-from bce_conformance.vocabulary import QUANTITIES
+from bce_conformance.model.call import QUANTITIES
+from bce_conformance.model.case_family import EVERYTHING, KEYWORDS, Asked, Asking, Signature
 
 PLAN = Plan(0, "quick", ("float32",))
 EVERY = [

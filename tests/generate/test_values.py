@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bce_conformance.dtypes import FLOATS
 from bce_conformance.generate import values
-from bce_conformance.generate.dice import Dice
 from bce_conformance.generate.situation import PATTERNS, Recipe, drawn, pattern
+from bce_conformance.generate.stable_random import Dice
 from bce_conformance.generate.topics import TOPICS, drawn_for
-from bce_conformance.tolerance import Elements, largest_intermediate
-from bce_conformance.vocabulary import Array
+from bce_conformance.judging.tolerance import Elements, largest_intermediate
+from bce_conformance.model.call import Array
+from bce_conformance.model.dtypes import FLOATS
 
 POOLS = [name for name in vars(values) if name.endswith(("_logits", "_targets", "_weights"))]
 

@@ -11,15 +11,15 @@ from test_trial import FORMULA, RIGHT
 
 from bce_conformance.adapters import available
 from bce_conformance.adapters import numpy as adapter
-from bce_conformance.check import Check
-from bce_conformance.fold import Example
 from bce_conformance.generate.plan import Plan
-from bce_conformance.judge import judge
-from bce_conformance.question import AgreesWithReference, Expectation, Question, Source
+from bce_conformance.judging.rules import judge
+from bce_conformance.model.call import FORWARD, Array, Call, Outcome
+from bce_conformance.model.check import Check
+from bce_conformance.model.expectation import AgreesWithReference, Expectation, Question, Source
+from bce_conformance.running.aggregate import Example
+from bce_conformance.running.generated import Trial, fails_alike
+from bce_conformance.running.witness import question_from_json
 from bce_conformance.session import LocalSession, OwnLoss
-from bce_conformance.trial import Trial, fails_alike
-from bce_conformance.vocabulary import FORWARD, Array, Call, Outcome
-from bce_conformance.witness import question_from_json
 
 WRONG_EVERYWHERE = f"1.5 * ({FORMULA})"
 RIGHT_AT_FIRST = f"(1.0 if x.shape == (4, 3) else 1.5) * ({FORMULA})"

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from bce_conformance.diff import difference
+from bce_conformance.report.diff import difference
 from bce_conformance.report.html.evidence import Kept
 from bce_conformance.report.html.render import page
 

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bce_conformance.dtypes import FLOATS
+from bce_conformance.judging.tolerance import GRADES
+from bce_conformance.model.dtypes import FLOATS
 from bce_conformance.report.html.axis import LEFT, RIGHT, WIDTH, Axis, bins_of
 from bce_conformance.report.html.figure import (
     LANES,
@@ -24,7 +25,6 @@ from bce_conformance.report.html.figure import (
     figure,
 )
 from bce_conformance.sweep.line import blocks, number
-from bce_conformance.tolerance import GRADES
 
 Json = dict[str, Any]
 SWEEPS = Path(__file__).parent.parent.parent / "reports" / "sweeps"

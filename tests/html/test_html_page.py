@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from page_tree import Element, tree
 
-from bce_conformance.diff import difference
+from bce_conformance.report.diff import difference
 from bce_conformance.report.html.evidence import LONGEST_PASTE, Kept
 from bce_conformance.report.html.render import page
 from bce_conformance.report.html.view import WORDS

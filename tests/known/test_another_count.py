@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bce_conformance.dtypes import FLOATS
-from bce_conformance.judge import judge
-from bce_conformance.question import AgreesWithReference, Expectation, Question, Source
-from bce_conformance.vocabulary import Array, Call, Outcome
+from bce_conformance.judging.rules import judge
+from bce_conformance.model.call import Array, Call, Outcome
+from bce_conformance.model.dtypes import FLOATS
+from bce_conformance.model.expectation import AgreesWithReference, Expectation, Question, Source
 
 SLOPE = "grad.logits"
 SURFACE = "mindspore.mint.nn.BCEWithLogitsLoss"

@@ -12,11 +12,12 @@ import pytest
 from packaging.specifiers import SpecifierSet
 
 from bce_conformance.adapters import available
-from bce_conformance.check import Verdict
-from bce_conformance.judge import judge
+from bce_conformance.judging.rules import judge
 from bce_conformance.known import Instead, Known
-from bce_conformance.known.instead import Element, Plus, Replacement
-from bce_conformance.question import (
+from bce_conformance.known.behaviour import Element, Plus, Replacement
+from bce_conformance.model.call import FORWARD, Array, Backend, Call
+from bce_conformance.model.check import Verdict
+from bce_conformance.model.expectation import (
     AgreesWithReference,
     But,
     Characterise,
@@ -31,7 +32,6 @@ from bce_conformance.question import (
     Source,
 )
 from bce_conformance.session import LocalSession
-from bce_conformance.vocabulary import FORWARD, Array, Backend, Call
 
 SURFACE = "numpy.bce_with_logits"
 

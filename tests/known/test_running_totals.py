@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bce_conformance.judge import judge
-from bce_conformance.question import AgreesWithReference, Expectation, Question, Source
-from bce_conformance.vocabulary import FORWARD, Array, Call, Outcome
+from bce_conformance.judging.rules import judge
+from bce_conformance.model.call import FORWARD, Array, Call, Outcome
+from bce_conformance.model.expectation import AgreesWithReference, Expectation, Question, Source
 
 N = 2**16
 LOSS = 3.048587351573742  # softplus(3)

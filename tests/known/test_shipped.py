@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from bce_conformance.adapters import AdapterFile, available
-from bce_conformance.judge import judge
+from bce_conformance.judging.rules import judge
 from bce_conformance.known import Known, load_known, shipped_known
+from bce_conformance.model.call import Crashed, TimedOut
 from bce_conformance.session import IsolatedSession, Session
-from bce_conformance.vocabulary import Crashed, TimedOut
 
 REPORTS = Path(__file__).parents[2] / "reports"
 

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from real import interpreters
 
-from bce_conformance.dtypes import FLOATS
-from bce_conformance.measure import errors, truth
-from bce_conformance.vocabulary import FORWARD, Array, Call
+from bce_conformance.judging.errors import errors, truth
+from bce_conformance.model.call import FORWARD, Array, Call
+from bce_conformance.model.dtypes import FLOATS
 
 pytestmark = pytest.mark.framework
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bce_conformance.vocabulary import Array, Call, Outcome
+from bce_conformance.model.call import Array, Call, Outcome
 
 FAULTY = (Path(__file__).parent / "faulty_adapter.py").read_text()
 WANT = ("forward", "grad.logits")

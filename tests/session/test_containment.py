@@ -14,8 +14,7 @@ import pytest
 from asking import FAULTY, WANT, ask, assert_answered, assert_values
 from leftovers import processes_of, wait_until_none
 
-from bce_conformance.session import IsolatedSession, isolated, process
-from bce_conformance.vocabulary import (
+from bce_conformance.model.call import (
     Array,
     Call,
     Crashed,
@@ -25,6 +24,7 @@ from bce_conformance.vocabulary import (
     TimedOut,
     Unsupported,
 )
+from bce_conformance.session import IsolatedSession, isolated, process
 
 Open = Callable[..., IsolatedSession]
 

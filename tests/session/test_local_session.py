@@ -9,6 +9,7 @@ import pytest
 from asking import WANT, ask, assert_answered, assert_values
 
 from bce_conformance.adapters import numpy as numpy_adapter
+from bce_conformance.model.call import Array
 from bce_conformance.session import (
     BackendUnavailable,
     Closure,
@@ -16,7 +17,6 @@ from bce_conformance.session import (
     LocalSession,
     Session,
 )
-from bce_conformance.vocabulary import Array
 
 
 def test_a_call_is_answered() -> None:

@@ -14,8 +14,8 @@ import pytest
 from asking import WANT, ask, assert_answered, assert_values
 from test_containment import DEATHS, STAGES
 
+from bce_conformance.model.call import Crashed, Outcome, Raised
 from bce_conformance.session import IsolatedSession, isolated
-from bce_conformance.vocabulary import Crashed, Outcome, Raised
 
 Open = Callable[..., IsolatedSession]
 CALLS = 120

@@ -14,7 +14,7 @@ import pytest
 from asking import FAULTY, ask, assert_answered
 from leftovers import RUN, processes_of
 
-from bce_conformance import dtypes
+from bce_conformance.model import dtypes
 from bce_conformance.session import BackendUnavailable, IsolatedSession, isolated, process, worker
 
 Open = Callable[..., IsolatedSession]

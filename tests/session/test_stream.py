@@ -13,8 +13,8 @@ import pytest
 from asking import FAULTY, WANT, ask, assert_answered, assert_values
 from leftovers import processes_of
 
+from bce_conformance.model.call import Array, Call, Crashed, Faulty, Raised, TimedOut, Unsupported
 from bce_conformance.session import IsolatedSession, LocalSession, Session, isolated, worker
-from bce_conformance.vocabulary import Array, Call, Crashed, Faulty, Raised, TimedOut, Unsupported
 
 Open = Callable[..., IsolatedSession]
 

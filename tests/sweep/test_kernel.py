@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bce_conformance.dtypes import FLOATS
-from bce_conformance.measure import Truth, forget, truth
+from bce_conformance.judging.errors import Truth, forget, truth
+from bce_conformance.model.call import Array, Call
+from bce_conformance.model.dtypes import FLOATS
 from bce_conformance.sweep import kernel, tiles
 from bce_conformance.sweep.certify import certify
 from bce_conformance.sweep.exact import judged
 from bce_conformance.sweep.figures import Figures
 from bce_conformance.sweep.line import Block, array, blocks
 from bce_conformance.sweep.tiles import TileJudge
-from bce_conformance.vocabulary import Array, Call
 
 LENGTH = 2 * kernel.CHUNK
 NUMBERS = [block for block in blocks("float32") if block.kind == "numbers"]

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from bce_conformance.dtypes import FLOATS
+from bce_conformance.model.dtypes import FLOATS
 from bce_conformance.sweep.line import WORDS, blocks, number, values
 from bce_conformance.sweep.plan import HARD, SweepPlan, grid, targets
 

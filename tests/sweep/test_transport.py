@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from bce_conformance.adapters import available
+from bce_conformance.model.call import Array, Call, Crashed, Raised, TimedOut
 from bce_conformance.session import IsolatedSession, Tile, Tiles, TilesOver
 from bce_conformance.session.tiles import LOT, SLOTS
 from bce_conformance.sweep.line import array
-from bce_conformance.vocabulary import Array, Call, Crashed, Raised, TimedOut
 
 LENGTH = 256
 FIRST = 0x3F800000

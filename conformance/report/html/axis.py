@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from ...dtypes import FLOATS, from_float64
+from ...model.dtypes import FLOATS, from_float64
 from ...sweep.line import WORDS, Block, blocks
-from ..exactness import short
+from ..accuracy_text import short
 
 Json = dict[str, Any]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...diff import Change
+from ..diff import Change
 from ..document import is_sweep
 from .evidence import Held, Kept
 from .view import GRAVEST, Count

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ...diff import LABELS, Difference
+from ..diff import LABELS, Difference
 from ..document import is_sweep
 from .backend import Backend, backends, bare, counted, plural
 from .changed import changed, note_changes

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from ...diff import LABELS, Change, Difference, row_name
 from ..changes import title
+from ..diff import LABELS, Change, Difference, row_name
 from ..document import swept_dtype
 from ..markdown import VARIANT
 from .backend import Backend

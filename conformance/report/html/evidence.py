@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from ... import tolerance
-from ...check import FAILING
-from ...dtypes import FLOATS
-from ..exactness import element, grade_of, short
+from ...judging import tolerance
+from ...model.check import FAILING
+from ...model.dtypes import FLOATS
+from ..accuracy_text import element, grade_of, short
 from ..markdown import VARIANT
 from .view import GRAVEST, Exact, Finding, Paste, Said, Worst
 

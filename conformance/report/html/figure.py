@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from ...dtypes import CARRIERS
-from ...measure import truth
+from ...judging.errors import truth
+from ...judging.tolerance import GRADES, Grade
+from ...model.call import Array, Call
+from ...model.dtypes import CARRIERS
 from ...sweep.line import WORDS, number
-from ...tolerance import GRADES, Grade
-from ...vocabulary import Array, Call
 from .axis import LEFT, NARROWEST, RIGHT, WIDTH, Axis, Bin, Tick, bins_of, rounded, ticks
 
 Json = dict[str, Any]

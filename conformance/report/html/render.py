@@ -16,7 +16,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from ... import __version__
-from ...diff import Difference
+from ..diff import Difference
 from .build import view
 from .evidence import EXACT_COLUMNS, Kept
 from .view import MEANINGS, WORDS

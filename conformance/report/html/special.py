@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...dtypes import FLOATS
-from ..exactness import short
+from ...model.dtypes import FLOATS
+from ..accuracy_text import short
 from .evidence import Held, Json
 from .view import Special, SpecialCell, SpecialRow
 

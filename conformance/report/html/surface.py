@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ...diff import Change
-from ...dtypes import FLOATS
-from ...vocabulary import QUANTITIES
+from ...model.call import QUANTITIES
+from ...model.dtypes import FLOATS
+from ..diff import Change
 from .backend import Backend, counted, plural
 from .changed import CLAIMS, changes_of_a_cell
 from .evidence import (

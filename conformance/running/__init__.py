@@ -1,0 +1,1 @@
+"""How cases are run against a backend: the engine, generated cases, shrinking, witnesses."""
