@@ -116,11 +116,11 @@ def parsed(text: str) -> Requirement:
         requirement = Requirement(text)
     except InvalidRequirement as error:
         why = str(error).splitlines()[0]
-        told = f"expected a requirement such as torch==2.14.0rc1, not {text!r}: {why}"
-        raise Stopped(BAD_USAGE, told) from None
+        message = f"expected a requirement such as torch==2.14.0rc1, not {text!r}: {why}"
+        raise Stopped(BAD_USAGE, message) from None
     if canonicalize_name(requirement.name) not in ENVIRONMENTS:
-        told = f"expected one of {', '.join(ENVIRONMENTS)}, not {requirement.name!r}"
-        raise Stopped(BAD_USAGE, told)
+        message = f"expected one of {', '.join(ENVIRONMENTS)}, not {requirement.name!r}"
+        raise Stopped(BAD_USAGE, message)
     return requirement
 
 
@@ -128,8 +128,8 @@ def last_published(folder: Path, backend: str) -> Path:
     """The newest release's report of a backend on a CPU. Raises Stopped where there is none."""
     found = sorted(folder.glob(f"{backend}-*-cpu-eager.json"), key=age)
     if not found:
-        told = f"{folder}: there is no published report of {backend} to compare with"
-        raise Stopped(BAD_USAGE, told)
+        message = f"{folder}: there is no published report of {backend} to compare with"
+        raise Stopped(BAD_USAGE, message)
     return found[-1]
 
 
@@ -154,8 +154,8 @@ def built(requirement: Requirement, backend: str) -> str:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("TOX_")}
     done = shown(command, environment)
     if done != 0:
-        told = f"could not be built with {requirement}, or does not import it: tox exited with"
-        raise Stopped(NOT_STARTED, f"the tox environment {backend} {told} {done}")
+        message = f"could not be built with {requirement}, or does not import it: tox exited with"
+        raise Stopped(NOT_STARTED, f"the tox environment {backend} {message} {done}")
     return interpreters()[backend]
 
 

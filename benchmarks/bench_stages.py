@@ -78,10 +78,10 @@ def test_truth_cold(benchmark: Any, n: int, dtype: str) -> None:
     """All six quantities of arguments never met before."""
     call = weighted(n, dtype, "none")
 
-    def told() -> int:
+    def text() -> int:
         return len([truth(call, quantity, dtype) for quantity in QUANTITIES])
 
-    assert benchmark.pedantic(told, setup=forget, rounds=20 if n < 1000 else 5) == 6
+    assert benchmark.pedantic(text, setup=forget, rounds=20 if n < 1000 else 5) == 6
 
 
 @pytest.mark.parametrize("n", [500, 100_000])
@@ -92,15 +92,15 @@ def test_truth_warm(benchmark: Any, n: int, reduction: str, quantity: str) -> No
     call = weighted(n, "float32", reduction)
     truth(call, quantity, "float32")
 
-    def told() -> int:
+    def text() -> int:
         return truth(call, quantity, "float32").high.size
 
-    assert benchmark.pedantic(told, setup=lambda: forget(truths_only=True), rounds=200) >= 1
+    assert benchmark.pedantic(text, setup=lambda: forget(truths_only=True), rounds=200) >= 1
 
 
 @pytest.mark.parametrize("n", [500, 100_000])
 def test_errors(benchmark: Any, n: int) -> None:
     call = weighted(n, "float32", "none")
-    due = truth(call, FORWARD, "float32")
-    result = Array.rounded("float32", due.high)
-    assert not benchmark(errors, result, due).other_kind.any()
+    expected = truth(call, FORWARD, "float32")
+    result = Array.rounded("float32", expected.high)
+    assert not benchmark(errors, result, expected).other_kind.any()

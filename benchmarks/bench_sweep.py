@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from bce_conformance.adapters import available
 from bce_conformance.commands.select import targets
-from bce_conformance.generate.needed_weights import as_asked
+from bce_conformance.generate.needed_weights import tested_surface
 from bce_conformance.model.call import FORWARD, Array
 from bce_conformance.session import IsolatedSession, Tiles, TilesOver
 from bce_conformance.sweep import kernel
@@ -38,7 +38,7 @@ def block_of(where: str) -> Block:
     return next(b for b in blocks("float32") if b.exponent == WHERE[where] and not b.negative)
 
 
-def due(quantity: str, block: Block) -> NDArray[np.float64]:
+def expected(quantity: str, block: Block) -> NDArray[np.float64]:
     values = np.empty(LENGTH)
     way = kernel.way_of(block.exponent, True, 0, quantity != FORWARD)
     kernel.truths(block.bits(0, LENGTH).view(np.float32), way, values)
@@ -49,7 +49,7 @@ def due(quantity: str, block: Block) -> NDArray[np.float64]:
 @pytest.mark.parametrize("quantity", QUANTITIES)
 def test_reference(benchmark: Any, quantity: str, where: str) -> None:
     block = block_of(where)
-    benchmark(due, quantity, block)
+    benchmark(expected, quantity, block)
 
 
 @pytest.mark.parametrize("where", WHERE)
@@ -57,7 +57,7 @@ def test_reference(benchmark: Any, quantity: str, where: str) -> None:
 def test_judge(benchmark: Any, quantity: str, where: str) -> None:
     """Reference, ulps and counts together, on results that are correctly rounded."""
     block = block_of(where)
-    got = due(quantity, block).astype(np.float32)
+    got = expected(quantity, block).astype(np.float32)
     judge = TileJudge(quantity, 0, LENGTH)
     benchmark(judge.tile, block, 0, got)
 
@@ -75,9 +75,9 @@ def session() -> Iterator[IsolatedSession]:
 def test_framework_and_transport(benchmark: Any, session: IsolatedSession, quantity: str) -> None:
     """TILES tiles through the worker, not judged; `framework` of the extra information is the part
     of it that the framework took."""
-    asked = as_asked(session, session.backend.surfaces[0])
+    tested = tested_surface(session, session.backend.surfaces[0])
     logits = Array("float32", (LENGTH,), bytes(4), "cycled")
-    call = Cell(asked, quantity, "float32", 0.0).call(logits)
+    call = Cell(tested, quantity, "float32", 0.0).call(logits)
     first = block_of("hard").first
     inside: list[float] = []
 

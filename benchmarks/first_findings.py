@@ -21,7 +21,7 @@ from bce_conformance.generate.plan import Plan
 from bce_conformance.judging.errors import forget
 from bce_conformance.known import Known, load_known, shipped_known
 from bce_conformance.running.engine import applying
-from bce_conformance.running.generated import Trial
+from bce_conformance.running.generated import GeneratedRun
 from bce_conformance.session import IsolatedSession
 
 FOUND = ("known", "deviates", "crashed", "timed-out")
@@ -42,10 +42,12 @@ def run(target: Target, surfaces: tuple[str, ...], seed: int, profile: str) -> S
     with session_of(target) as session:
         known = known_of(session, surfaces)
         by_check = {entry.check: entry for entry in known}
-        trial = Trial(session, target.adapter, Plan(seed, profile), surfaces, "stable", by_check)
+        generated_run = GeneratedRun(
+            session, target.adapter, Plan(seed, profile), surfaces, "stable", by_check
+        )
         start, found = time.perf_counter(), {}
         unknown: list[str] = []
-        for _, checks in trial.checks():
+        for _, checks in generated_run.checks():
             now = time.perf_counter() - start
             found.update({c.id: now for c in checks if c.verdict in FOUND})
             unknown += [c.id for c in checks if c.verdict in FOUND and c.verdict != "known"]
@@ -76,10 +78,10 @@ def table(known: list[Known], runs: list[Seed]) -> Iterator[str]:
         seen = [seconds for seconds in first if seconds is not None]
         missed = sorted({f"`{n.split('/', 1)[1]}` (seed {r.seed})"
                          for r in runs for n in names if n not in r.found})  # fmt: skip
-        told = f"{min(seen):.1f} to {max(seen):.1f}, median {median(seen):.1f}" if seen else "never"
+        text = f"{min(seen):.1f} to {max(seen):.1f}, median {median(seen):.1f}" if seen else "never"
         least = "<br>".join(missed[:4]) + (f" and {len(missed) - 4} more" if missed[4:] else "")
         reason = entries[0].reason.replace("|", "\\|")
-        yield f"| {reason} | {len(names)} | {len(seen)} of {len(runs)} | {least or '–'} | {told} |"
+        yield f"| {reason} | {len(names)} | {len(seen)} of {len(runs)} | {least or '–'} | {text} |"
 
 
 def main() -> int:
@@ -97,8 +99,8 @@ def main() -> int:
     for seed in range(options.seeds):
         made = run(target, surfaces, seed, options.profile)
         runs.append(made)
-        told = f"seed {seed}: {len(made.found)} of {len(known)} checks in {made.seconds:.1f} s"
-        print(told, *made.unknown, sep="\n  not known: ", file=sys.stderr, flush=True)
+        text = f"seed {seed}: {len(made.found)} of {len(known)} checks in {made.seconds:.1f} s"
+        print(text, *made.unknown, sep="\n  not known: ", file=sys.stderr, flush=True)
     print(f"{target.adapter.name} {release}, {', '.join(surfaces)}, profile {options.profile}, "
           f"{options.seeds} seeds, {median(r.seconds for r in runs):.0f} s a seed\n")  # fmt: skip
     print("\n".join(table(known, runs)))

@@ -15,7 +15,7 @@ import time
 
 from bce_conformance.adapters import available
 from bce_conformance.commands.select import Target, targets
-from bce_conformance.generate.needed_weights import as_asked
+from bce_conformance.generate.needed_weights import tested_surface
 from bce_conformance.model.call import Array
 from bce_conformance.session import IsolatedSession, Tile, Tiles
 from bce_conformance.sweep.line import Block, blocks
@@ -46,7 +46,7 @@ def swept(session: IsolatedSession, cell: Cell, count: int) -> tuple[float, int]
     start, grown, before = time.perf_counter(), 0, session.resident()
     elements = 0
     for event in session.tiles(by_tiles):
-        block = by_tiles[event.asked]
+        block = by_tiles[event.tested]
         if isinstance(event, Tile):
             judge.tile(block, event.start, event.results)
             continue
@@ -72,8 +72,8 @@ def main() -> int:
     print("| logits | seconds | ns a logit | judge, MiB | worker grew, MiB |")
     print("|---|--:|--:|--:|--:|")
     with session_of(target) as session:
-        asked = as_asked(session, session.backend.surfaces[0])
-        cell = Cell(asked, options.quantity, "float32", 0.0)
+        tested = tested_surface(session, session.backend.surfaces[0])
+        cell = Cell(tested, options.quantity, "float32", 0.0)
         swept(session, cell, 1 << 20)  # compiles
         for power in range(20, options.most + 1, 2):
             seconds, grown = swept(session, cell, 1 << power)

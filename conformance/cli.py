@@ -46,8 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get(DEBUG):
             traceback.print_exc()
-        told = f"internal error: {type(error).__name__}: {error}"
-        print(f"bce-conformance: {told} (set {DEBUG}=1 to see where)", file=sys.stderr)
+        line = f"internal error: {type(error).__name__}: {error}"
+        print(f"bce-conformance: {line} (set {DEBUG}=1 to see where)", file=sys.stderr)
         return 70
 
 
@@ -110,7 +110,7 @@ _natural.__name__ = "natural number"
 
 def _add_run(sub: argparse.ArgumentParser) -> None:
     _add_backend(sub, required=True)
-    _add_asked_and_judged(sub)
+    _add_testing_and_judging(sub)
     sub.add_argument("--surface", action="append", default=[], metavar="NAME",
                      help="only this surface; may be repeated")  # fmt: skip
     sub.add_argument("--dtype", action="append", default=[], metavar="D",
@@ -142,7 +142,7 @@ def _add_backend(sub: argparse.ArgumentParser, required: bool) -> None:
     sub.add_argument("--adapter", type=Path, metavar="FILE.py", help="an adapter of your own")
 
 
-def _add_asked_and_judged(sub: argparse.ArgumentParser) -> None:
+def _add_testing_and_judging(sub: argparse.ArgumentParser) -> None:
     """What a run and a sweep have in common."""
     sub.add_argument("--device", default="cpu", help="cpu (default), cuda, cuda:0, …")
     sub.add_argument("--mode", default="eager", help="eager (default) or compiled")
@@ -157,7 +157,7 @@ def _add_asked_and_judged(sub: argparse.ArgumentParser) -> None:
 
 def _add_sweep(sub: argparse.ArgumentParser) -> None:
     _add_backend(sub, required=True)
-    _add_asked_and_judged(sub)
+    _add_testing_and_judging(sub)
     sub.add_argument("--dtype", action="append", default=[], metavar="D",
                      help="float16, bfloat16, float32 (these three if none is named) or float64, "
                      "of which each exponent is sampled; may be repeated")  # fmt: skip

@@ -169,15 +169,15 @@ def exp_of_minus(a: Array) -> tuple[Pair, Integers, Mask]:
     q = r[0]
     tail = 1 / 5040 + q * (1 / 40320 + q * (1 / 362880))
     tail = q * (1 / 120 + q * (1 / 720 + q * tail))
-    series = add_number(_TWENTY_FOURTH, tail)
-    series = add(multiply(series, r), _SIXTH)
-    series = add_number(multiply(series, r), np.asarray(0.5))
-    series = add_number(multiply(series, r), np.asarray(1.0))
-    series = multiply(series, r)
+    family = add_number(_TWENTY_FOURTH, tail)
+    family = add(multiply(family, r), _SIXTH)
+    family = add_number(multiply(family, r), np.asarray(0.5))
+    family = add_number(multiply(family, r), np.asarray(1.0))
+    family = multiply(family, r)
     index = count.astype(np.int64)
     entry = index % EXP_STEPS
     power = (constants.power_high[entry], constants.power_low[entry])
-    return add(power, multiply(power, series)), -(index // EXP_STEPS), beyond
+    return add(power, multiply(power, family)), -(index // EXP_STEPS), beyond
 
 
 def log1p_of_exp(z: Pair, exponent: Integers) -> tuple[Pair, Integers]:
@@ -202,9 +202,9 @@ def log1p_of_exp(z: Pair, exponent: Integers) -> tuple[Pair, Integers]:
     square = multiply(s, s)
     t = square[0]
     tail = t * (1 / 7 + t * (1 / 9 + t * (1 / 11 + t * (1 / 13))))
-    series = add(multiply(add_number(_FIFTH, tail), square), _THIRD)
-    series = multiply(series, square)
-    half = add(s, multiply(s, series))
+    family = add(multiply(add_number(_FIFTH, tail), square), _THIRD)
+    family = multiply(family, square)
+    half = add(s, multiply(s, family))
     table = (constants.minus_log_high[index], constants.minus_log_low[index])
     result = add((2.0 * half[0], 2.0 * half[1]), table)
     return (

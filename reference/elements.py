@@ -264,8 +264,8 @@ class Arguments:
 
     def _argument(self, quantity: str) -> tuple[int, ...]:
         if quantity not in QUANTITIES:
-            due = ", ".join(QUANTITIES)
-            raise ValueError(f"unknown quantity {quantity!r}: expected one of {due}")
+            expected = ", ".join(QUANTITIES)
+            raise ValueError(f"unknown quantity {quantity!r}: expected one of {expected}")
         if quantity in ("grad.weight", "grad.pos_weight") and quantity not in self.shapes:
             raise ValueError(
                 f"{quantity} needs the argument that it differentiates, which is absent"

@@ -84,8 +84,8 @@ def test_the_largest_errors_are_those_of_the_record() -> None:
         largest[row[0]] = max(largest.get(row[0], 0.0), float(row[auto]))
     page = (DOCS / "reference.md").read_text(encoding="utf-8")
     table = page.split("<!-- largest")[1]
-    told = dict(re.findall(r"^\| ([a-z._]+) \| ([\d.]+) \|", table, flags=re.M))
-    assert {quantity: float(figure) for quantity, figure in told.items()} == largest
+    message = dict(re.findall(r"^\| ([a-z._]+) \| ([\d.]+) \|", table, flags=re.M))
+    assert {quantity: float(figure) for quantity, figure in message.items()} == largest
     measured = re.search(r"(\d+) values measured", record)
     assert measured and f"{int(measured[1]):,}" in page
     assert f"largest measured: {max(largest.values()):.1f}" in page
@@ -104,8 +104,8 @@ def test_the_fields_of_a_report_are_those_of_its_schema() -> None:
     assert set(schema["$defs"]["verdict"]["enum"]) == fields(check[1])
     row = set(schema["$defs"]["accuracy"]["properties"])
     of_sweeps = {"sweep", "seconds_total", "seconds_framework", "time_ratio"}
-    told = fields(sections["A row of figures: `accuracy[]`"])
-    assert row - of_sweeps - {"surface", "quantity", "dtype", "reduction"} == told
+    message = fields(sections["A row of figures: `accuracy[]`"])
+    assert row - of_sweeps - {"surface", "quantity", "dtype", "reduction"} == message
 
 
 def fields(section: str) -> set[str]:

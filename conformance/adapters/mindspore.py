@@ -84,15 +84,15 @@ class Adapter:
             given[name] and self.tensor(name, *given[name], call["layouts"].get(name))
             for name in (*ORDER, "upstream")
         ]
-        beside = call.get("beside", ())
-        return call["surface"], arguments, call["options"], call["want"], upstream, beside
+        along_with = call.get("beside", ())
+        return call["surface"], arguments, call["options"], call["want"], upstream, along_with
 
     def run(self, prepared):
-        surface, arguments, options, want, upstream, beside = prepared
+        surface, arguments, options, want, upstream, along_with = prepared
         for quantity in want:
             if self.mode == "eager":
-                value = self.eager(quantity, surface, arguments, options, upstream, beside)
-            elif beside:
+                value = self.eager(quantity, surface, arguments, options, upstream, along_with)
+            elif along_with:
                 raise NotOffered("a graph gives one gradient here")
             else:
                 value = self.compiled(quantity, surface, arguments, options, upstream)
@@ -106,9 +106,9 @@ class Adapter:
             if tensor is not None:
                 yield (name, *self.array(tensor))
 
-    def eager(self, quantity, surface, arguments, options, upstream, beside):
+    def eager(self, quantity, surface, arguments, options, upstream, along_with):
         loss = self.loss(surface, options)
-        function, taken = self.quantity(quantity, loss, arguments, upstream, beside)
+        function, taken = self.quantity(quantity, loss, arguments, upstream, along_with)
         return function(*taken)
 
     def compiled(self, quantity, surface, arguments, options, upstream):
@@ -132,14 +132,14 @@ class Adapter:
     def jit(self, function):
         return self.mindspore.jit(function, fullgraph=True)
 
-    def quantity(self, quantity, loss, arguments, upstream, beside=()):
+    def quantity(self, quantity, loss, arguments, upstream, along_with=()):
         """The function that gives a quantity, and its arguments."""
         if quantity == "forward":
             return loss, arguments
         taken = arguments if upstream is None else [*arguments, upstream]
         position = ORDER.index(quantity.split(".")[1])
-        if beside:
-            positions = (position, *map(ORDER.index, beside))
+        if along_with:
+            positions = (position, *map(ORDER.index, along_with))
             slopes = self.slope(loss, positions, upstream is not None)
             return functools.partial(first_of, slopes), taken
         slope = self.slope(loss, position, upstream is not None)
@@ -273,10 +273,10 @@ def check_layout(name, layout, shape, held):
 
     Now and then (one call in some hundreds) mindspore gives a contiguous copy for a view.
     """
-    due = strides(shape, layout)
+    expected = strides(shape, layout)
     # Along an axis of one element, and in an array of none, nothing is stepped over.
     stepped = [axis for axis, n in enumerate(shape) if n > 1 and 0 not in shape]
-    if any(due[axis] != held[axis] for axis in stepped):
+    if any(expected[axis] != held[axis] for axis in stepped):
         raise NotOffered("%s: a %s tensor with strides %s" % (name, layout, tuple(held)))
 
 
@@ -311,9 +311,9 @@ def reproduction(call, literal):
         lines.insert(0, "# Save as a file: mindspore.jit reads the source of what it compiles.")
     for quantity in call["want"]:
         has_upstream = call["upstream"] is not None
-        beside = call.get("beside", ())
+        along_with = call.get("beside", ())
         lines += quantity_source(
-            quantity, names, given, has_upstream, compiled, is_old(call), beside
+            quantity, names, given, has_upstream, compiled, is_old(call), along_with
         )
     return "\n".join(lines) + "\n"
 
@@ -376,7 +376,7 @@ def criterion_source(surface, given, options, held):
     return ["", "def criterion(%s):" % names, "    return " + called, ""]
 
 
-def quantity_source(quantity, names, given, has_upstream, compiled, old, beside):
+def quantity_source(quantity, names, given, has_upstream, compiled, old, along_with):
     taken = [name if name in given else "None" for name in names]
     function = "criterion"
     if quantity != "forward":
@@ -385,10 +385,10 @@ def quantity_source(quantity, names, given, has_upstream, compiled, old, beside)
             return ["# a jit graph holds %s as a constant" % leaf]
         taken += ["upstream"] if has_upstream else []
         position = list(names).index(leaf)
-        positions = (position, *map(list(names).index, beside))
+        positions = (position, *map(list(names).index, along_with))
         sens = ", sens_param=True" if has_upstream else ""
-        function = "mindspore.grad(criterion, %r%s)" % (positions if beside else position, sens)
-        if beside:
+        function = "mindspore.grad(criterion, %r%s)" % (positions if along_with else position, sens)
+        if along_with:
             function = "(lambda *given: %s(*given)[0])" % function
         if has_upstream and old:
             derived = "mindspore.ops.GradOperation(get_all=True, sens_param=True)(criterion)"

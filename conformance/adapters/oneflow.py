@@ -86,8 +86,8 @@ class Adapter:
         upstream = arguments.pop("upstream")
         if self.mode == "compiled":
             self.forget_other_graphs(call)
-        beside = call.get("beside", ())
-        return call["surface"], arguments, call["options"], call["want"], upstream, beside
+        along_with = call.get("beside", ())
+        return call["surface"], arguments, call["options"], call["want"], upstream, along_with
 
     def forget_other_graphs(self, call):
         """A graph can be called again with tensors of the same shapes and dtypes."""
@@ -98,11 +98,11 @@ class Adapter:
             self.compiled_for, self.graphs = signature, {}
 
     def run(self, prepared):
-        surface, arguments, options, want, upstream, beside = prepared
+        surface, arguments, options, want, upstream, along_with = prepared
         loss = functools.partial(self.loss, surface, options)
         evaluate = self.eager if self.mode == "eager" else self.compiled
         for quantity in want:
-            value = evaluate(quantity, loss, arguments, upstream, beside)
+            value = evaluate(quantity, loss, arguments, upstream, along_with)
             yield (quantity, *self.array(value))
 
     def inputs(self, prepared):
@@ -112,11 +112,11 @@ class Adapter:
             if tensor is not None:
                 yield (name, *self.array(tensor))
 
-    def eager(self, quantity, loss, arguments, upstream, beside):
+    def eager(self, quantity, loss, arguments, upstream, along_with):
         """The loss, or one derivative of it, with those of the arguments beside and no other."""
         if quantity == "forward":
             return loss(arguments)
-        names = [quantity.split(".")[1], *beside]
+        names = [quantity.split(".")[1], *along_with]
         leaves = [arguments[name].requires_grad_(True) for name in names]
         try:
             second = quantity == "hessian.logits"
@@ -135,10 +135,10 @@ class Adapter:
             raise RuntimeError("no gradient: oneflow returned None for %s" % names[0])
         return slope
 
-    def compiled(self, quantity, loss, arguments, upstream, beside):
+    def compiled(self, quantity, loss, arguments, upstream, along_with):
         if quantity == "hessian.logits":
             raise NotOffered("an nn.Graph differentiates once, for its optimizer")
-        if beside:
+        if along_with:
             raise NotOffered("a graph gives one gradient here")
         present = {name: given for name, given in arguments.items() if given is not None}
         if quantity == "forward":
@@ -273,10 +273,10 @@ def strides(shape, layout):
 
 def check_layout(name, layout, shape, held):
     """Raises RuntimeError where a tensor does not lie in memory as it is meant to."""
-    due = strides(shape, layout)
+    expected = strides(shape, layout)
     # Along an axis of one element, and in an array of none, nothing is stepped over.
     stepped = [axis for axis, n in enumerate(shape) if n > 1 and 0 not in shape]
-    if any(due[axis] != held[axis] for axis in stepped):
+    if any(expected[axis] != held[axis] for axis in stepped):
         raise RuntimeError("%s: a %s tensor with strides %s" % (name, layout, tuple(held)))
 
 
@@ -353,17 +353,17 @@ def listed(names):
     return "[%s]" % ", ".join(names)
 
 
-def quantity_source(quantity, loss, names, has_upstream, beside):
+def quantity_source(quantity, loss, names, has_upstream, along_with):
     if quantity == "forward":
         return ["loss = " + loss, 'print("forward", loss.dtype, loss.numpy().tolist())']
     leaf = quantity.split(".")[1]
     arriving = "upstream" if has_upstream else "oneflow.ones_like(loss)"
     second = quantity == "hessian.logits"
     graph = ", create_graph=True" if second else ""
-    leaves = [leaf, *beside]
+    leaves = [leaf, *along_with]
     lines = ["%s.requires_grad_(True)" % name for name in leaves]
     lines.append("loss = " + loss)
-    taken, slopes = (leaf, "(slope,)") if not beside else (listed(leaves), "slope, *others")
+    taken, slopes = (leaf, "(slope,)") if not along_with else (listed(leaves), "slope, *others")
     given = (slopes, taken, arriving, graph)
     lines.append("%s = oneflow.autograd.grad(loss, %s, %s%s)" % given)
     if second:
@@ -375,8 +375,8 @@ def quantity_source(quantity, loss, names, has_upstream, beside):
     return [*lines, *("%s.requires_grad_(False)" % name for name in leaves)]
 
 
-def graph_source(quantity, loss, names, has_upstream, beside):
-    if beside:
+def graph_source(quantity, loss, names, has_upstream, along_with):
+    if along_with:
         return ["# a graph gives one gradient here"]
     if quantity == "hessian.logits":
         return ["# an nn.Graph differentiates once, for its optimizer: no hessian.logits"]

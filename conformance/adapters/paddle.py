@@ -79,14 +79,14 @@ class Adapter:
             for name, array in given.items()
         }
         upstream = arguments.pop("upstream")
-        beside = call.get("beside", ())
-        return call["surface"], arguments, call["options"], call["want"], upstream, beside
+        along_with = call.get("beside", ())
+        return call["surface"], arguments, call["options"], call["want"], upstream, along_with
 
     def run(self, prepared):
-        surface, arguments, options, want, upstream, beside = prepared
+        surface, arguments, options, want, upstream, along_with = prepared
         for quantity in want:
             loss = functools.partial(self.loss, quantity, surface, arguments, options)
-            value = self.evaluate(quantity, loss, arguments, upstream, beside)
+            value = self.evaluate(quantity, loss, arguments, upstream, along_with)
             yield (quantity, *self.array(value))
 
     def inputs(self, prepared):
@@ -96,11 +96,11 @@ class Adapter:
             if tensor is not None:
                 yield (name, *self.array(tensor))
 
-    def evaluate(self, quantity, loss, arguments, upstream, beside):
+    def evaluate(self, quantity, loss, arguments, upstream, along_with):
         """The loss, or one derivative of it, with those of the arguments beside and no other."""
         if quantity == "forward":
             return loss()
-        names = [quantity.split(".")[1], *beside]
+        names = [quantity.split(".")[1], *along_with]
         leaves = [arguments[name] for name in names]
         try:
             for leaf in leaves:
@@ -199,10 +199,10 @@ def strides(shape, layout):
 
 def check_layout(name, layout, shape, held):
     """Raises RuntimeError where a tensor does not lie in memory as it is meant to."""
-    due = strides(shape, layout)
+    expected = strides(shape, layout)
     # Along an axis of one element, and in an array of none, nothing is stepped over.
     stepped = [axis for axis, n in enumerate(shape) if n > 1 and 0 not in shape]
-    if any(due[axis] != held[axis] for axis in stepped):
+    if any(expected[axis] != held[axis] for axis in stepped):
         raise RuntimeError("%s: a %s tensor with strides %s" % (name, layout, tuple(held)))
 
 
@@ -285,7 +285,7 @@ def in_order_source(criterion, names, passed):
     ]
 
 
-def quantity_source(quantity, loss, has_upstream, beside):
+def quantity_source(quantity, loss, has_upstream, along_with):
     # A bfloat16 tensor lists its bits: numbers are printed from float64, which is exact.
     if quantity == "forward":
         return [*loss, 'print("forward", loss.dtype, loss.astype("float64").tolist())']
@@ -293,9 +293,9 @@ def quantity_source(quantity, loss, has_upstream, beside):
     arriving = "upstream" if has_upstream else "paddle.ones_like(loss)"
     second = quantity == "hessian.logits"
     graph = ", create_graph=True" if second else ""
-    leaves = [leaf, *beside]
+    leaves = [leaf, *along_with]
     lines = [*("%s.stop_gradient = False" % name for name in leaves), *loss]
-    slopes = "slope, *others" if beside else "(slope,)"
+    slopes = "slope, *others" if along_with else "(slope,)"
     given = (slopes, ", ".join(leaves), arriving, graph)
     lines.append("%s = paddle.grad([loss], [%s], [%s]%s)" % given)
     if second:

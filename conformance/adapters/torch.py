@@ -79,14 +79,14 @@ class Adapter:
             for name, array in given.items()
         }
         upstream = arguments.pop("upstream")
-        beside = call.get("beside", ())
-        return call["surface"], arguments, call["options"], call["want"], upstream, beside
+        along_with = call.get("beside", ())
+        return call["surface"], arguments, call["options"], call["want"], upstream, along_with
 
     def run(self, prepared):
-        surface, arguments, options, want, upstream, beside = prepared
+        surface, arguments, options, want, upstream, along_with = prepared
         for quantity in want:
             loss = functools.partial(self.loss, surface, arguments, options)
-            value = self.evaluate(quantity, loss, arguments, upstream, beside)
+            value = self.evaluate(quantity, loss, arguments, upstream, along_with)
             if self.device.startswith("cuda"):
                 self.torch.cuda.synchronize(self.device)  # a kernel's error belongs to its call
             yield (quantity, *self.array(value))
@@ -98,11 +98,11 @@ class Adapter:
             if tensor is not None:
                 yield (name, *self.array(tensor))
 
-    def evaluate(self, quantity, loss, arguments, upstream, beside):
+    def evaluate(self, quantity, loss, arguments, upstream, along_with):
         """The loss, or one derivative of it, with those of the arguments beside and no other."""
         if quantity == "forward":
             return loss()
-        names = [quantity.split(".")[1], *beside]
+        names = [quantity.split(".")[1], *along_with]
         leaves = [arguments[name].requires_grad_(True) for name in names]
         try:
             second = quantity == "hessian.logits"
@@ -183,10 +183,10 @@ def strides(shape, layout):
 
 def check_layout(name, layout, shape, held):
     """Raises RuntimeError where a tensor does not lie in memory as it is meant to."""
-    due = strides(shape, layout)
+    expected = strides(shape, layout)
     # Along an axis of one element, and in an array of none, nothing is stepped over.
     stepped = [axis for axis, n in enumerate(shape) if n > 1 and 0 not in shape]
-    if any(due[axis] != held[axis] for axis in stepped):
+    if any(expected[axis] != held[axis] for axis in stepped):
         raise RuntimeError("%s: a %s tensor with strides %s" % (name, layout, tuple(held)))
 
 
@@ -262,17 +262,17 @@ def listed(names):
     return "[%s]" % ", ".join(names)
 
 
-def quantity_source(quantity, loss, has_upstream, beside):
+def quantity_source(quantity, loss, has_upstream, along_with):
     if quantity == "forward":
         return ["loss = " + loss, 'print("forward", loss.dtype, loss.tolist())']
     leaf = quantity.split(".")[1]
     arriving = "upstream" if has_upstream else "torch.ones_like(loss)"
     second = quantity == "hessian.logits"
     graph = ", create_graph=True" if second else ""
-    leaves = [leaf, *beside]
+    leaves = [leaf, *along_with]
     lines = ["%s.requires_grad_(True)" % name for name in leaves]
     lines.append("loss = " + loss)
-    taken, slopes = (leaf, "(slope,)") if not beside else (listed(leaves), "slope, *others")
+    taken, slopes = (leaf, "(slope,)") if not along_with else (listed(leaves), "slope, *others")
     given = (slopes, taken, arriving, graph)
     lines.append("%s = torch.autograd.grad(loss, %s, %s%s)" % given)
     if second:

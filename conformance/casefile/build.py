@@ -76,8 +76,8 @@ class Builder:
         upstream = self.array("upstream", spec.upstream, spec.dtype, at)
         call = Call(surface=self.surface, options=options, want=want, upstream=upstream, **arrays)  # type: ignore[arg-type]
         if upstream is not None and upstream.shape != result_shape(call):
-            due = f"upstream of the loss's shape {list(result_shape(call))}"
-            raise self.tree.error(at, f"expected {due}, not {list(upstream.shape)}")
+            expected = f"upstream of the loss's shape {list(result_shape(call))}"
+            raise self.tree.error(at, f"expected {expected}, not {list(upstream.shape)}")
         return call
 
     def changed(self, spec: CallSpec, change: BaseModel) -> CallSpec:
@@ -98,11 +98,11 @@ class Builder:
 
     def promise(self, expect: ExpectSpec, spec: CallSpec, call: Call) -> Promise:
         if expect.reference is not None:
-            promised = self.call(self.changed(spec, expect.reference))
-            self.require_reduction(promised)
-            self.require_broadcastable(promised)
-            self.require_same_gradients(spec, call, promised)
-            return AgreesWithReference(promised)
+            reference_call = self.call(self.changed(spec, expect.reference))
+            self.require_reduction(reference_call)
+            self.require_broadcastable(reference_call)
+            self.require_same_gradients(spec, call, reference_call)
+            return AgreesWithReference(reference_call)
         if expect.equals is not None:
             other = self.call(self.changed(spec, expect.equals))
             self.require_broadcastable(other)
@@ -120,31 +120,31 @@ class Builder:
     def stated(
         self, nested: Nested, call: Call, key: str
     ) -> tuple[tuple[int, ...], tuple[Any, ...]]:
-        due = result_shape(call)
-        if nested.shape not in (due, ()):
-            expected = f"expected numbers of shape {list(due)}, not {list(nested.shape)}"
-            raise self.tree.error((*self.expect, key), expected)
+        expected = result_shape(call)
+        if nested.shape not in (expected, ()):
+            what = f"expected numbers of shape {list(expected)}, not {list(nested.shape)}"
+            raise self.tree.error((*self.expect, key), what)
         return nested.shape, nested.leaves
 
-    def require_reduction(self, promised: Call) -> None:
-        if promised.reduction not in ("none", "mean", "sum"):
+    def require_reduction(self, reference_call: Call) -> None:
+        if reference_call.reduction not in ("none", "mean", "sum"):
             at: Path_ = (*self.expect, "reference")
-            what = f"{promised.reduction!r}: say which one the document promises"
+            what = f"{reference_call.reduction!r}: say which one the document promises"
             raise self.tree.error(at, f"expected the reduction none, mean or sum, not {what}")
 
     def require_result_shape(self, promise: Promise, call: Call, shape: tuple[int, ...]) -> None:
         """A value is judged element by element, so a stated shape has to be the value's own."""
-        judged = promise.promised if isinstance(promise, AgreesWithReference) else call
-        due = result_shape(judged)
-        if shape != due:
+        judged = promise.reference_call if isinstance(promise, AgreesWithReference) else call
+        expected = result_shape(judged)
+        if shape != expected:
             at: Path_ = (*self.expect, "shape")
-            expected = f"expected the shape of the result, {list(due)}, not {list(shape)}"
-            raise self.tree.error(at, expected)
+            what = f"expected the shape of the result, {list(expected)}, not {list(shape)}"
+            raise self.tree.error(at, what)
 
-    def require_same_gradients(self, spec: CallSpec, call: Call, promised: Call) -> None:
+    def require_same_gradients(self, spec: CallSpec, call: Call, reference_call: Call) -> None:
         """A gradient has the shape of the argument that was given, so the promised one must too."""
         for name in spec.gradients:
-            given, other = call.argument(name), promised.argument(name)
+            given, other = call.argument(name), reference_call.argument(name)
             if given is None or other is None or given.shape != other.shape:
                 expected = f"expected {name} as the document promises it to have the call's shape"
                 raise self.tree.error(self.place(("gradients",)), f"{expected}, for its gradient")

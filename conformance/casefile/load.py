@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..model.expectation import Question, Source
+from ..model.expectation import Case, Source
 from .build import Builder, validate
 from .model import CALL_KEYS, CallSpec, CaseSpec, FileSpec
 from .tree import CaseFileError, Path_, Tree, read
@@ -33,7 +33,7 @@ class CaseFile:
     file: Path
     surface: str
     source: str
-    questions: tuple[Question, ...]
+    cases: tuple[Case, ...]
     unchecked: tuple[Unchecked, ...]
     quotations: tuple[tuple[str | None, str], ...]
 
@@ -66,13 +66,11 @@ def load_all(paths: Iterable[Path], surfaces: Iterable[str] | None = None) -> li
         if known is not None and loaded.surface not in known:
             expected = f"expected a surface (one of {', '.join(known)}), not {loaded.surface!r}"
             raise tree.error(("surface",), expected)
-        for question in loaded.questions:
-            if question.id in seen:
-                clash = (
-                    f"expected an id of its own: {question.id} stands in {seen[question.id]} too"
-                )
+        for case in loaded.cases:
+            if case.id in seen:
+                clash = f"expected an id of its own: {case.id} stands in {seen[case.id]} too"
                 raise tree.error(("cases",), clash)
-            seen[question.id] = path
+            seen[case.id] = path
         files.append(loaded)
     return files
 
@@ -84,39 +82,41 @@ def load(tree: Tree) -> CaseFile:
     if not isinstance(tree.data, dict):
         raise tree.error((), "expected a mapping with `surface`, `source` and `cases`")
     spec = validate(tree, FileSpec, tree.data, lambda loc: loc)
-    questions: list[Question] = []
+    cases: list[Case] = []
     places: dict[str, int] = {}
-    for index, case in enumerate(spec.cases):
-        if case.id in places:
-            what = f"expected each id once: {case.id!r} is the id of case {places[case.id] + 1} too"
+    for index, entry in enumerate(spec.cases):
+        if entry.id in places:
+            what = (
+                f"expected each id once: {entry.id!r} is the id of case {places[entry.id] + 1} too"
+            )
             raise tree.error(("cases", index, "id"), what)
-        places[case.id] = index
-        questions += _expand(tree, spec, case, index)
+        places[entry.id] = index
+        cases += _expand(tree, spec, entry, index)
     unchecked = tuple(
         Unchecked(n.claim, n.why, n.document or spec.document) for n in spec.not_checked
     )
-    claims = [(case.document or spec.document, case.claim) for case in spec.cases]
+    claims = [(entry.document or spec.document, entry.claim) for entry in spec.cases]
     quotations = (*claims, *((u.document, u.sentence) for u in unchecked))
-    return CaseFile(tree.file, spec.surface, spec.source, tuple(questions), unchecked, quotations)
+    return CaseFile(tree.file, spec.surface, spec.source, tuple(cases), unchecked, quotations)
 
 
 # Each variant of a case: its label, its call as data, and which keys came from `each`.
 Variant = tuple[str, dict[str, Any], dict[str, int]]
 
 
-def _variants(tree: Tree, case: CaseSpec, index: int) -> Iterator[Variant]:
-    for key, values in case.each.items():
+def _variants(tree: Tree, entry: CaseSpec, index: int) -> Iterator[Variant]:
+    for key, values in entry.each.items():
         at: Path_ = ("cases", index, "each", key)
         if key not in CALL_KEYS:
             expected = f"expected a key of a call ({', '.join(CALL_KEYS)}), not {key!r}"
             raise tree.error((*at, "@"), expected)
         if not values:
             raise tree.error(at, "expected at least one value")
-    choices = [list(enumerate(values)) for values in case.each.values()]
+    choices = [list(enumerate(values)) for values in entry.each.values()]
     for chosen in itertools.product(*choices):
-        named = dict(zip(case.each, chosen, strict=True))
+        named = dict(zip(entry.each, chosen, strict=True))
         name = ",".join(f"{key}={label(i, value)}" for key, (i, value) in named.items())
-        call = {**case.call, **{key: value for key, (_, value) in named.items()}}
+        call = {**entry.call, **{key: value for key, (_, value) in named.items()}}
         yield name, call, {key: i for key, (i, _) in named.items()}
 
 
@@ -131,10 +131,10 @@ def label(index: int, value: Any) -> str:
     return f"#{index + 1}"
 
 
-def _expand(tree: Tree, file: FileSpec, case: CaseSpec, index: int) -> Iterator[Question]:
-    source = Source(case.source or file.source, " ".join(case.claim.split()))
+def _expand(tree: Tree, file: FileSpec, entry: CaseSpec, index: int) -> Iterator[Case]:
+    source = Source(entry.source or file.source, " ".join(entry.claim.split()))
     labels: set[str] = set()
-    for name, data, chosen in _variants(tree, case, index):
+    for name, data, chosen in _variants(tree, entry, index):
         if name in labels:
             raise tree.error(
                 ("cases", index, "each"), f"expected different values, not {name} twice"
@@ -150,14 +150,14 @@ def _expand(tree: Tree, file: FileSpec, case: CaseSpec, index: int) -> Iterator[
         spec = validate(tree, CallSpec, data, place)
         builder = Builder(tree, file.surface, place, ("cases", index, "expect"))
         call = builder.call(spec)
-        expectation = builder.expectation(case.expect, spec, call)
+        expectation = builder.expectation(entry.expect, spec, call)
         suffix = f"[{name}]" if name else ""
-        yield Question(
-            id=f"{file.surface}/documented/{case.id}{suffix}",
+        yield Case(
+            id=f"{file.surface}/documented/{entry.id}{suffix}",
             kind="documented",
             call=call,
             expectation=expectation,
             source=source,
-            note=" ".join((case.note or "").split()),
-            requires=case.requires,
+            note=" ".join((entry.note or "").split()),
+            requires=entry.requires,
         )

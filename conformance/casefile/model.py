@@ -225,7 +225,7 @@ def _true(value: Any) -> bool:
     return True
 
 
-def _promised(value: Any) -> Any:
+def _reference_call(value: Any) -> Any:
     if value is True:
         return {}
     if not isinstance(value, dict):
@@ -252,7 +252,7 @@ Exceptions = Annotated[tuple[str, ...], PlainValidator(_names)]
 
 
 class ExpectSpec(Strict):
-    reference: Annotated[ReferenceSpec | None, BeforeValidator(_promised)] = None
+    reference: Annotated[ReferenceSpec | None, BeforeValidator(_reference_call)] = None
     value: Numbers | None = None
     printed: Printed | None = None
     raises: Exceptions | None = None

@@ -13,14 +13,14 @@ def command(options: Namespace) -> int:
     adapters = available(options.adapter)
     files = load_cases(options.paths, adapters)
     for file in files:
-        print(f"{file.file}: {file.surface}, {len(file.questions)} questions, "
+        print(f"{file.file}: {file.surface}, {len(file.cases)} questions, "
               f"{len(file.unchecked)} sentences not checked")  # fmt: skip
         sentence = ""
-        for question in file.questions:
-            if question.source.sentence != sentence:
-                sentence = question.source.sentence
+        for case in file.cases:
+            if case.source.sentence != sentence:
+                sentence = case.source.sentence
                 print(f"  “{sentence}”")
-            print(f"    {question.id}")
-    total = sum(len(file.questions) for file in files)
+            print(f"    {case.id}")
+    total = sum(len(file.cases) for file in files)
     print(f"{len(files)} files, {total} questions, all valid")
     return 0

@@ -91,9 +91,9 @@ def _show(console: Console, differences: list[Difference], alone: list[str]) -> 
 
 def _screen(each: Difference) -> Iterator[Text]:
     """What changed by topic, a line each."""
-    told = list(first_screen(each))
-    width = max((len(words) for _, words, _ in told), default=0)
-    for label, words, summary in told:
+    message = list(first_screen(each))
+    width = max((len(words) for _, words, _ in message), default=0)
+    for label, words, summary in message:
         yield Text(f"{label:8} {words:{width}}  {summary}")
 
 

@@ -8,11 +8,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from ..adapters import available
-from ..model.expectation import Question, SameAsEager
+from ..model.expectation import Case, SameAsEager
 from ..report.document import SCHEMA, Json, check_json
 from ..report.markdown import in_full
-from ..running.engine import ask
-from ..running.witness import question_from_json
+from ..running.engine import run_case
+from ..running.witness import case_from_json
 from ..session import BackendUnavailable
 from . import UsageError
 from .select import parse_losses, targets
@@ -22,12 +22,12 @@ def command(options: Namespace) -> int:
     """0 fixed (or still as it should be), 1 still deviates, 3 cannot run; raises UsageError."""
     report = read(options.report)
     kept = find(report, options.check, options.report)
-    question = question_of(kept, options.report)
+    case = case_of(kept, options.report)
     backend = report["backend"]
     target = targets([backend["adapter"]], options.python, available(options.adapter))[0]
     losses = parse_losses([options.loss] if options.loss else [])
     modes = [backend["mode"]]
-    if isinstance(question.expectation.promise, SameAsEager):
+    if isinstance(case.expectation.promise, SameAsEager):
         modes.append("eager")
     try:
         with ExitStack() as opened:
@@ -40,7 +40,7 @@ def command(options: Namespace) -> int:
             now = sessions[0].backend.framework_version
             eager = sessions[1] if len(sessions) > 1 else None
             grade = report["suite"]["grade"]
-            checks = ask(sessions[0], question, target.adapter, grade, eager=eager)
+            checks = run_case(sessions[0], case, target.adapter, grade, eager=eager)
     except BackendUnavailable as error:
         print(f"cannot run: {error}")
         return 3
@@ -93,14 +93,14 @@ def find(report: Json, check_id: str, file: Path) -> Json:
     raise UsageError(f"{file}: has no check {check_id!r}{hint}")
 
 
-def question_id(kept: Json) -> str:
+def case_id(kept: Json) -> str:
     """The id of a check's question: the check's without its quantity."""
     return str(kept["id"]).removesuffix(f":{kept['quantity']}")
 
 
-def question_of(kept: Json, file: Path) -> Question:
+def case_of(kept: Json, file: Path) -> Case:
     try:
-        said_once = {"id": question_id(kept), **{k: kept[k] for k in ("kind", "source", "note")}}
-        return question_from_json({**said_once, **kept["witness"]["question"]})
+        said_once = {"id": case_id(kept), **{k: kept[k] for k in ("kind", "source", "note")}}
+        return case_from_json({**said_once, **kept["witness"]["question"]})
     except (KeyError, TypeError, ValueError) as error:
         raise UsageError(f"{file}: the witness of {kept['id']} cannot be read: {error}") from None

@@ -47,12 +47,12 @@ def command(options: Namespace) -> int:
         if not (options.html or options.markdown or options.overview):
             _show(console, reports)
     except SPOILT as error:
-        told = f"{_spoilt(reports)}: not as the schema of reports says: {type(error).__name__}: "
-        raise UsageError(f"{told}{error}") from None
+        text = f"{_spoilt(reports)}: not as the schema of reports says: {type(error).__name__}: "
+        raise UsageError(f"{text}{error}") from None
     for written in (options.html, options.markdown, options.overview):
         if written:
-            told = f"{written}: {written.stat().st_size:,} bytes"
-            console.print(told, markup=False, highlight=False, soft_wrap=True)
+            text = f"{written}: {written.stat().st_size:,} bytes"
+            console.print(text, markup=False, highlight=False, soft_wrap=True)
     return int(failing)
 
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from ..adapters import AdapterFile, available
 from ..generate.plan import Plan
 from ..known import Known, load_known, shipped_known
-from ..model.expectation import Question
+from ..model.expectation import Case
 from ..report import terminal
 from ..report.document import Json, Record, Settings, document, file_name
 from ..report.junit import junit
@@ -46,10 +46,10 @@ def command(options: Namespace) -> int:
     selected = Filter(options.surface, options.dtype, parse_shard(options.shard))
     jobs = []
     for target in chosen:
-        questions = selected.questions(case_files, target.adapter)
-        if not questions and selected.everything and not losses:
+        cases = selected.cases(case_files, target.adapter)
+        if not cases and selected.everything and not losses:
             raise UsageError(f"no case file has a surface of {target.adapter.name}")
-        jobs.append(_job(target, options, selected, questions, known, losses))
+        jobs.append(_job(target, options, selected, cases, known, losses))
     require_writable(options.report_dir)
     record = Record(Settings(options.profile, options.seed, options.grade, options.shard))
     return _run(jobs, record, options)
@@ -59,7 +59,7 @@ def _job(
     target: Target,
     options: Namespace,
     selected: Filter,
-    questions: list[Question],
+    cases: list[Case],
     known: list[Known],
     losses: Sequence[OwnLoss],
 ) -> Job:
@@ -67,16 +67,16 @@ def _job(
     eager = partial(target.session, options.device, "eager", options.timeout, losses)
     generated = options.only != "cases" and bool(selected.floats)
     plan = Plan(options.seed, options.profile, selected.floats, selected.shard,
-                thrifty=options.mode != "eager")  # fmt: skip
+                few_shapes=options.mode != "eager")  # fmt: skip
     return Job(
         adapter=with_losses(target.adapter, losses) if losses else target.adapter,
         python=target.python,
         open=start,
-        questions=[] if losses or options.only == "generated" else questions,
+        cases=[] if losses or options.only == "generated" else cases,
         grade=options.grade,
         plan=plan if generated else None,
         surfaces=() if losses else selected.of(target.adapter),
-        promised=("float32",) if losses else (),
+        must_accept=("float32",) if losses else (),
         known=known,
         eager=eager if options.mode != "eager" and "eager" in target.adapter.modes else None,
         whole=selected.everything and not (losses or options.only or options.cases),

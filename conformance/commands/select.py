@@ -12,7 +12,7 @@ from pathlib import Path
 from ..adapters import AdapterFile
 from ..casefile import CaseFile, load_all
 from ..model.dtypes import CARRIERS, FLOATS
-from ..model.expectation import Question
+from ..model.expectation import Case
 from ..session import IsolatedSession, OwnLoss
 from . import UsageError
 
@@ -100,13 +100,13 @@ class Filter:
         """The adapter's surfaces that are meant."""
         return tuple(s for s in adapter.surfaces if not self.surfaces or s in self.surfaces)
 
-    def questions(self, case_files: Sequence[CaseFile], adapter: AdapterFile) -> list[Question]:
+    def cases(self, case_files: Sequence[CaseFile], adapter: AdapterFile) -> list[Case]:
         """The questions for an adapter's surfaces, in the order of the files."""
-        asked = [q for file in case_files for q in file.questions if q.surface in adapter.surfaces]
-        asked = [q for q in asked if not self.surfaces or q.surface in self.surfaces]
-        asked = [q for q in asked if not self.dtypes or q.call.logits.dtype in self.dtypes]
+        tested = [q for file in case_files for q in file.cases if q.surface in adapter.surfaces]
+        tested = [q for q in tested if not self.surfaces or q.surface in self.surfaces]
+        tested = [q for q in tested if not self.dtypes or q.call.logits.dtype in self.dtypes]
         index, count = self.shard
-        return asked[index - 1 :: count]
+        return tested[index - 1 :: count]
 
 
 def parse_shard(text: str | None) -> tuple[int, int]:

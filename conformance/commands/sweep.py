@@ -21,13 +21,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from .. import __version__
 from ..adapters import available
-from ..generate.needed_weights import as_asked
+from ..generate.needed_weights import tested_surface
 from ..known import Known, load_known, shipped_known
-from ..model.case_family import Asked
+from ..model.case_family import TestedSurface
 from ..report import terminal
 from ..report.document import backend_json
 from ..report.sweep_markdown import page
-from ..report.sweep_report import Swept, asked_json, checked, document, file_name
+from ..report.sweep_report import Swept, checked, document, file_name, tested_json
 from ..report.write import atomically, json_text
 from ..session import BackendUnavailable, IsolatedSession
 from ..sweep.journal import Journal
@@ -99,11 +99,11 @@ class _Sweep:
             self.console.print(f"NOT RUN {name}: {error}", markup=False, soft_wrap=True)
             return 3
         with closing(session):
-            asked = tuple(a for a in self._asked(session) if self._takes(session, a))
-            if not asked:
+            tested = tuple(a for a in self._tested(session) if self._takes(session, a))
+            if not tested:
                 self.console.print(f"{name}: no surface takes {self.plan.dtype}; nothing swept")
                 return 0
-            return self._swept(session, asked)
+            return self._swept(session, tested)
 
     def _session(self) -> IsolatedSession:
         options = self.options
@@ -111,27 +111,27 @@ class _Sweep:
         return self.target.session(options.device, options.mode, options.timeout,
                                    variables=variables)  # fmt: skip
 
-    def _asked(self, session: IsolatedSession) -> list[Asked]:
+    def _tested(self, session: IsolatedSession) -> list[TestedSurface]:
         names = [s for s in session.backend.surfaces if s in self.options.surface]
         if not names:
             few = self.plan.dtype in ("float32", "float64")
             names = list(session.backend.surfaces)[: FIRST_SURFACES if few else None]
-        return [as_asked(session, name) for name in names]
+        return [tested_surface(session, name) for name in names]
 
-    def _takes(self, session: IsolatedSession, asked: Asked) -> bool:
+    def _takes(self, session: IsolatedSession, tested: TestedSurface) -> bool:
         """Whether the surface has the dtype at all: a refusal is no deviation."""
-        cell = next(iter(self.plan.cells([asked])))
+        cell = next(iter(self.plan.cells([tested])))
         two = array(self.plan.dtype, blocks(self.plan.dtype)[1].bits(0, 2))
         return cell.quantity in session.run(cell.call(two)).values
 
-    def _swept(self, session: IsolatedSession, asked: tuple[Asked, ...]) -> int:
+    def _swept(self, session: IsolatedSession, tested: tuple[TestedSurface, ...]) -> int:
         folder, plan = self.options.report_dir, self.plan
         name = file_name(session.backend, plan)
-        journal = Journal(folder / f"{name[:-5]}.journal", self._about(session, asked))
+        journal = Journal(folder / f"{name[:-5]}.journal", self._about(session, tested))
         if journal.started_anew:
-            told = f"{journal.path.name} was of another sweep: begun anew"
-            self.console.print(told, markup=False)
-        swept = Swept(plan, asked, journal.done, self.options.grade, datetime.now(UTC), 0.0)
+            text = f"{journal.path.name} was of another sweep: begun anew"
+            self.console.print(text, markup=False)
+        swept = Swept(plan, tested, journal.done, self.options.grade, datetime.now(UTC), 0.0)
         start, interrupted, broken = time.monotonic(), False, None
         try:
             self._work(session, swept, journal)
@@ -155,13 +155,13 @@ class _Sweep:
                 return 3
         return self._concluded(session, swept, journal, folder / name, interrupted)
 
-    def _about(self, session: IsolatedSession, asked: tuple[Asked, ...]) -> Json:
+    def _about(self, session: IsolatedSession, tested: tuple[TestedSurface, ...]) -> Json:
         """What must be the same for a sweep to go on from what another run has done."""
         return {
             "sweep": __version__,
             "backend": backend_json(session.backend),
             "plan": asdict(self.plan),
-            "asked": list(map(asked_json, asked)),
+            "asked": list(map(tested_json, tested)),
             "tile": self.options.tile,
             "timed": self.options.timed,
         }

@@ -8,22 +8,22 @@ from dataclasses import replace
 from functools import lru_cache
 
 from ..model.call import FORWARD, QUANTITIES, Array, Call
-from ..model.case_family import Ask, Asked, Asking, Series
+from ..model.case_family import CaseFamily, MakeCase, PlannedCase, TestedSurface
 from ..model.dtypes import FLOATS
 from ..model.expectation import (
     AgreesWithReference,
+    Case,
     Characterise,
     Expectation,
     LeavesArguments,
     OnlyForm,
-    Question,
     Refuses,
+    Repeatable,
     SameAsEager,
     Source,
-    Unmoved,
 )
 from .situation import USUAL, Forms, Recipe, Shape, Situation, drawn
-from .stable_random import Dice
+from .stable_random import StableRandom
 from .topics import call_of, formula, ones, unweighted
 from .values import Pool, everyday_logits, everyday_weights, targets
 
@@ -32,109 +32,113 @@ WEIGHTED = Recipe(everyday_logits, targets, everyday_weights, everyday_weights)
 
 
 def contract(
-    name: str, sentence: str, ask: Ask, asked: Asked, dtype: str,
+    name: str, sentence: str, make_case: MakeCase, tested: TestedSurface, dtype: str,
     quantity: str = FORWARD, reduction: str = "mean", kind: str = "contract",
-) -> Series:  # fmt: skip
-    return Series(name, kind, asked, dtype, quantity, reduction, Source(DOCUMENT, sentence), ask)
+) -> CaseFamily:  # fmt: skip
+    return CaseFamily(
+        name, kind, tested, dtype, quantity, reduction, Source(DOCUMENT, sentence), make_case
+    )
 
 
 # ---- what is seen in passing, in every answer of a dtype
 
 
-def _same_arguments(series: Series, call: Call) -> Question:
-    return _question(series, call, Expectation(LeavesArguments()))
+def _same_arguments(family: CaseFamily, call: Call) -> Case:
+    return _case(family, call, Expectation(LeavesArguments()))
 
 
-def _due_shape(series: Series, call: Call) -> Question:
+def _expected_shape(family: CaseFamily, call: Call) -> Case:
     shape = call.logits.shape if call.reduction == "none" else ()
-    return _question(series, call, Expectation(OnlyForm(optional=True), shape=shape))
+    return _case(family, call, Expectation(OnlyForm(optional=True), shape=shape))
 
 
-def _due_dtype(series: Series, call: Call) -> Question:
-    return _question(series, call, Expectation(OnlyForm(optional=True), dtype=call.logits.dtype))
+def _expected_dtype(family: CaseFamily, call: Call) -> Case:
+    return _case(family, call, Expectation(OnlyForm(optional=True), dtype=call.logits.dtype))
 
 
-def _due_form(series: Series, call: Call) -> Question:
-    return _question(series, call, Expectation(OnlyForm(optional=True)))
+def _expected_form(family: CaseFamily, call: Call) -> Case:
+    return _case(family, call, Expectation(OnlyForm(optional=True)))
 
 
-def _question(series: Series, call: Call, expectation: Expectation) -> Question:
-    return Question(series.question_id, series.kind, call, expectation, series.source, series.note)
+def _case(family: CaseFamily, call: Call, expectation: Expectation) -> Case:
+    return Case(family.case_id, family.kind, call, expectation, family.source, family.note)
 
 
 @lru_cache(maxsize=4096)
-def observers(asked: Asked, dtype: str, quantity: str, reduction: str) -> tuple[Series, ...]:
+def observers(
+    tested: TestedSurface, dtype: str, quantity: str, reduction: str
+) -> tuple[CaseFamily, ...]:
     """The series that every generated call of this kind counts in, beside its own."""
     forward = quantity == FORWARD
     seen = [contract("inputs-unchanged", "A call leaves its arguments as they were.",
-                     _same_arguments, asked, dtype, quantity, "none")]  # fmt: skip
+                     _same_arguments, tested, dtype, quantity, "none")]  # fmt: skip
     if forward:
         of_shape = {"none": "the shape of the logits"}.get(reduction, "no axes")
         seen.append(
             contract(
                 "output-shape",
                 f"With reduction '{reduction}' the result has {of_shape}.",
-                _due_shape,
-                asked,
+                _expected_shape,
+                tested,
                 dtype,
                 quantity,
                 reduction,
             )
         )
         seen.append(contract("output-dtype", "Arguments of one dtype give a result of that dtype.",
-                             _due_dtype, asked, dtype, quantity, reduction))  # fmt: skip
+                             _expected_dtype, tested, dtype, quantity, reduction))  # fmt: skip
     else:
         seen.append(contract("gradient-form", "A gradient has the shape and dtype of its argument.",
-                             _due_form, asked, dtype, quantity, reduction))  # fmt: skip
+                             _expected_form, tested, dtype, quantity, reduction))  # fmt: skip
     return tuple(seen)
 
 
-def _same_as_eager(series: Series, call: Call) -> Question:
-    return _question(series, call, Expectation(SameAsEager()))
+def _same_as_eager(family: CaseFamily, call: Call) -> Case:
+    return _case(family, call, Expectation(SameAsEager()))
 
 
 @lru_cache(maxsize=8192)
-def same_as_eager(series: Series) -> Series:
+def same_as_eager(family: CaseFamily) -> CaseFamily:
     """The series that a compiled call of this one counts in as well."""
     sentence = "What is compiled gives what eager mode gives, and accepts what it accepts."
-    return contract(f"same-as-eager-{series.name}", sentence, _same_as_eager, series.asked,
-                    series.dtype, series.quantity, series.reduction, kind="relation")  # fmt: skip
+    return contract(f"same-as-eager-{family.name}", sentence, _same_as_eager, family.tested,
+                    family.dtype, family.quantity, family.reduction, kind="relation")  # fmt: skip
 
 
 # ---- what is accepted at all
 
 
-def accepted(asked: Asked, dtype: str) -> Iterator[Asking]:
+def accepted(tested: TestedSurface, dtype: str) -> Iterator[PlannedCase]:
     """One plain call for each quantity: those that are refused are not asked any further."""
-    reduction = asked.signature.reduced("mean")
+    reduction = tested.signature.reduced("mean")
     for quantity in QUANTITIES:
-        series = contract("accepts", "Whether this dtype and derivative can be had.", formula,
-                          asked, dtype, quantity, reduction)  # fmt: skip
-        call = _plain_call(asked, dtype, quantity)
-        if asked.signature.takes(call):
-            yield series, formula(series, call)
+        family = contract("accepts", "Whether this dtype and derivative can be had.", formula,
+                          tested, dtype, quantity, reduction)  # fmt: skip
+        call = _plain_call(tested, dtype, quantity)
+        if tested.signature.takes(call):
+            yield family, formula(family, call)
 
 
-def _plain_call(asked: Asked, dtype: str, quantity: str) -> Call:
+def _plain_call(tested: TestedSurface, dtype: str, quantity: str) -> Call:
     found, of = plain(dtype), quantity.partition(".")[2]
     weight = found.weight if of == "weight" else None
     pos_weight = found.pos_weight if of == "pos_weight" else None
     few = replace(found, weight=weight, pos_weight=pos_weight)
-    return call_of(few, asked, quantity, asked.signature.reduced("mean"))
+    return call_of(few, tested, quantity, tested.signature.reduced("mean"))
 
 
 @lru_cache
 def plain(dtype: str) -> Situation:
-    dice = Dice(0, "accepts", dtype)
+    rng = StableRandom(0, "accepts", dtype)
     logits, target = (
-        array(dtype, dice, everyday_logits, (4, 3)),
-        array(dtype, dice, targets, (4, 3)),
+        array(dtype, rng, everyday_logits, (4, 3)),
+        array(dtype, rng, targets, (4, 3)),
     )
     return Situation(logits, target, ones(dtype, (4, 3)), ones(dtype, (4, 3)))
 
 
-def array(dtype: str, dice: Dice, pool: Pool, shape: Shape) -> Array:
-    values = pool(dice, FLOATS[dtype], math.prod(shape)).reshape(shape)
+def array(dtype: str, rng: StableRandom, pool: Pool, shape: Shape) -> Array:
+    values = pool(rng, FLOATS[dtype], math.prod(shape)).reshape(shape)
     return Array.rounded(dtype, values)
 
 
@@ -167,109 +171,111 @@ WEIGHT_SHAPES: tuple[tuple[str, Shape, Shape], ...] = (
 UNKNOWN_REDUCTIONS = ("avg", "batchmean", "max")
 
 
-def _no_meaning(why: str) -> Ask:
-    def ask(series: Series, call: Call) -> Question | None:
-        return _question(series, call, Expectation(Refuses(why)))
+def _no_meaning(why: str) -> MakeCase:
+    def make_case(family: CaseFamily, call: Call) -> Case | None:
+        return _case(family, call, Expectation(Refuses(why)))
 
-    return ask
+    return make_case
 
 
-def refusals(asked: Asked, dtype: str, seed: int) -> Iterator[Asking]:
+def refusals(tested: TestedSurface, dtype: str, seed: int) -> Iterator[PlannedCase]:
     """Calls that nothing but a refusal answers; how it is worded is left open."""
-    dice = Dice(seed, "refusals", dtype)
-    for reduction in asked.signature.each("none", "mean"):
+    rng = StableRandom(seed, "refusals", dtype)
+    for reduction in tested.signature.each("none", "mean"):
         for name, shape, other in TARGET_SHAPES:
             why = f"logits {list(shape)} and target {list(other)} are not of one shape"
-            call = _of_shapes(asked, dtype, dice, reduction, shape, target=other)
-            yield _refusal(f"target-of-another-shape-{name}", why, asked, dtype, call)
+            call = _of_shapes(tested, dtype, rng, reduction, shape, target=other)
+            yield _refusal(f"target-of-another-shape-{name}", why, tested, dtype, call)
         for name, shape, other in WEIGHT_SHAPES:
             for argument in ("weight", "pos_weight"):
                 why = f"a {argument} of {list(other)} does not broadcast to logits {list(shape)}"
-                call = _of_shapes(asked, dtype, dice, reduction, shape, **{argument: other})
-                yield _refusal(f"{argument}-{name}", why, asked, dtype, call)
+                call = _of_shapes(tested, dtype, rng, reduction, shape, **{argument: other})
+                yield _refusal(f"{argument}-{name}", why, tested, dtype, call)
     for word in UNKNOWN_REDUCTIONS:
-        call = _of_shapes(asked, dtype, dice, word, (4, 3))
+        call = _of_shapes(tested, dtype, rng, word, (4, 3))
         why = f"there is no reduction {word!r}"
-        yield _refusal(f"unknown-reduction-{word}", why, asked, dtype, call)
+        yield _refusal(f"unknown-reduction-{word}", why, tested, dtype, call)
 
 
-def _refusal(name: str, why: str, asked: Asked, dtype: str, call: Call) -> Asking:
+def _refusal(name: str, why: str, tested: TestedSurface, dtype: str, call: Call) -> PlannedCase:
     sentence = "What the formula has no meaning for is refused; nothing is silently broadcast."
-    series = contract(name, sentence, _no_meaning(why), asked, dtype, reduction=call.reduction)
-    return series, _question(series, call, Expectation(Refuses(why)))
+    family = contract(name, sentence, _no_meaning(why), tested, dtype, reduction=call.reduction)
+    return family, _case(family, call, Expectation(Refuses(why)))
 
 
 def _of_shapes(
-    asked: Asked, dtype: str, dice: Dice, reduction: str | None, shape: Shape,
+    tested: TestedSurface, dtype: str, rng: StableRandom, reduction: str | None, shape: Shape,
     target: Shape | None = None, weight: Shape | None = None, pos_weight: Shape | None = None,
 ) -> Call:  # fmt: skip
-    logits = array(dtype, dice, everyday_logits, shape)
-    due = array(dtype, dice, targets, shape if target is None else target)
-    w = None if weight is None else array(dtype, dice, everyday_weights, weight)
-    p = None if pos_weight is None else array(dtype, dice, everyday_weights, pos_weight)
-    return call_of(Situation(logits, due, w, p), asked, FORWARD, reduction)
+    logits = array(dtype, rng, everyday_logits, shape)
+    expected = array(dtype, rng, targets, shape if target is None else target)
+    w = None if weight is None else array(dtype, rng, everyday_weights, weight)
+    p = None if pos_weight is None else array(dtype, rng, everyday_weights, pos_weight)
+    return call_of(Situation(logits, expected, w, p), tested, FORWARD, reduction)
 
 
 # ---- defaults, and targets that are no floats
 
 
-def defaults(asked: Asked, dtype: str, seed: int) -> Iterator[Asking]:
+def defaults(tested: TestedSurface, dtype: str, seed: int) -> Iterator[PlannedCase]:
     for quantity in (FORWARD, "grad.logits"):
-        series = contract("default-reduction", "The default reduction is the mean.", formula,
-                          asked, dtype, quantity)  # fmt: skip
+        family = contract("default-reduction", "The default reduction is the mean.", formula,
+                          tested, dtype, quantity)  # fmt: skip
         for found in drawn("default-reduction", WEIGHTED, dtype, seed, 2, 40):
             bare = replace(found, weight=None, pos_weight=None)
-            yield series, formula(series, call_of(bare, asked, quantity, None))
+            yield family, formula(family, call_of(bare, tested, quantity, None))
 
 
 INTEGERS = ("bool", "uint8", "int8", "int32", "int64")
 
 
-def _of_logits_dtype(series: Series, call: Call) -> Question | None:
+def _of_logits_dtype(family: CaseFamily, call: Call) -> Case | None:
     if call.target.dtype not in INTEGERS:
         return None
     promise = AgreesWithReference(call, optional=True)
-    return _question(series, call, Expectation(promise, dtype=call.logits.dtype))
+    return _case(family, call, Expectation(promise, dtype=call.logits.dtype))
 
 
-def integer_targets(asked: Asked, dtype: str, seed: int) -> Iterator[Asking]:
+def integer_targets(tested: TestedSurface, dtype: str, seed: int) -> Iterator[PlannedCase]:
     """Accepted or refused; where accepted, the value is the formula's, in the logits' dtype."""
-    dice = Dice(seed, "integer-target", dtype)
+    rng = StableRandom(seed, "integer-target", dtype)
     for name in INTEGERS:
-        for reduction in asked.signature.each("none", "mean"):
+        for reduction in tested.signature.each("none", "mean"):
             for quantity in (FORWARD, "grad.logits"):
-                found = _hard(dtype, name, dice)
-                yield _integer(f"integer-target-{name}", found, asked, quantity, reduction)
+                found = _hard(dtype, name, rng)
+                yield _integer(f"integer-target-{name}", found, tested, quantity, reduction)
     for name in ("bool", "int64"):
-        p = array(dtype, dice, everyday_weights, (5,))
-        found = replace(_hard(dtype, name, dice), pos_weight=p)
-        yield _integer(f"integer-target-{name}-with-pos_weight", found, asked, FORWARD,
-                       asked.signature.reduced("none"))  # fmt: skip
+        p = array(dtype, rng, everyday_weights, (5,))
+        found = replace(_hard(dtype, name, rng), pos_weight=p)
+        yield _integer(f"integer-target-{name}-with-pos_weight", found, tested, FORWARD,
+                       tested.signature.reduced("none"))  # fmt: skip
 
 
-def _integer(name: str, found: Situation, asked: Asked, quantity: str, reduction: str) -> Asking:
+def _integer(
+    name: str, found: Situation, tested: TestedSurface, quantity: str, reduction: str
+) -> PlannedCase:
     sentence = "An integer target that is accepted counts as the number that it is."
-    series = contract(name, sentence, _of_logits_dtype, asked, found.dtype, quantity, reduction)
-    question = _of_logits_dtype(series, call_of(found, asked, quantity, reduction))
-    assert question is not None
-    return series, question
+    family = contract(name, sentence, _of_logits_dtype, tested, found.dtype, quantity, reduction)
+    case = _of_logits_dtype(family, call_of(found, tested, quantity, reduction))
+    assert case is not None
+    return family, case
 
 
-def _hard(dtype: str, target_dtype: str, dice: Dice) -> Situation:
-    logits = array(dtype, dice, everyday_logits, (4, 5))
-    return Situation(logits, Array.rounded(target_dtype, dice.dealt([0, 1], 20).reshape(4, 5)))
+def _hard(dtype: str, target_dtype: str, rng: StableRandom) -> Situation:
+    logits = array(dtype, rng, everyday_logits, (4, 5))
+    return Situation(logits, Array.rounded(target_dtype, rng.dealt([0, 1], 20).reshape(4, 5)))
 
 
-def _recorded(series: Series, call: Call) -> Question:
-    return _question(series, call, Expectation(Characterise()))
+def _recorded(family: CaseFamily, call: Call) -> Case:
+    return _case(family, call, Expectation(Characterise()))
 
 
-def mixed_dtypes(asked: Asked, dtype: str, seed: int) -> Iterator[Asking]:
+def mixed_dtypes(tested: TestedSurface, dtype: str, seed: int) -> Iterator[PlannedCase]:
     """One argument of another floating dtype than the rest: what comes out is recorded."""
-    dice = Dice(seed, "mixed-dtypes", dtype)
+    rng = StableRandom(seed, "mixed-dtypes", dtype)
     arrays = Situation(
         *(
-            array(dtype, dice, pool, (3,))
+            array(dtype, rng, pool, (3,))
             for pool in (everyday_logits, targets, everyday_weights, everyday_weights)
         )
     )
@@ -278,16 +284,16 @@ def mixed_dtypes(asked: Asked, dtype: str, seed: int) -> Iterator[Asking]:
             if other != dtype:
                 given = getattr(arrays, name)
                 mixed = replace(arrays, **{name: Array.rounded(other, given.values)})
-                series = contract(
+                family = contract(
                     f"mixed-dtypes-{name}-{other}",
                     "Left open: mixed dtypes.",
                     _recorded,
-                    asked,
+                    tested,
                     dtype,
                     reduction="none",
                     kind="special",
                 )
-                yield series, _recorded(series, call_of(mixed, asked, FORWARD, "none"))
+                yield family, _recorded(family, call_of(mixed, tested, FORWARD, "none"))
 
 
 # ---- several gradients
@@ -302,37 +308,39 @@ to be summed and the other not, and each to be summed along another axis."""
 
 
 def taken_together(
-    asked: Asked, dtype: str, seed: int, quantities: Sequence[str]
-) -> Iterator[Asking]:
+    tested: TestedSurface, dtype: str, seed: int, quantities: Sequence[str]
+) -> Iterator[PlannedCase]:
     """All gradients that a surface gives, in one backward pass: each is what it is alone."""
     gradients = [quantity for quantity in quantities if quantity.startswith("grad.")]
-    recipe, reduction = replace(WEIGHTED, upstream=True), asked.signature.reduced("none")
+    recipe, reduction = replace(WEIGHTED, upstream=True), tested.signature.reduced("none")
     sentence = "A gradient is the same whether others are taken with it or not."
     for quantity in gradients if len(gradients) > 1 else ():
         others = tuple(other.partition(".")[2] for other in gradients if other != quantity)
-        series = contract("gradients-taken-together", sentence, formula, asked, dtype, quantity,
+        family = contract("gradients-taken-together", sentence, formula, tested, dtype, quantity,
                           reduction)  # fmt: skip
         for patterns, forms in TWO_SHAPES:
             for found in drawn("gradients-taken-together", recipe, dtype, seed, 2, 60, patterns,
                                forms):  # fmt: skip
-                call = call_of(unweighted(found, asked.signature), asked, quantity, reduction)
-                beside = tuple(name for name in others if call.argument(name) is not None)
-                yield series, formula(series, replace(call, beside=beside))
+                call = call_of(unweighted(found, tested.signature), tested, quantity, reduction)
+                along_with = tuple(name for name in others if call.argument(name) is not None)
+                yield family, formula(family, replace(call, along_with=along_with))
 
 
 # ---- no memory
 
 
-def memory(asked: Asked, dtype: str, seed: int, quantities: Sequence[str]) -> Iterator[Asking]:
+def memory(
+    tested: TestedSurface, dtype: str, seed: int, quantities: Sequence[str]
+) -> Iterator[PlannedCase]:
     """The same call gives the same result: at once, after other calls, after one that failed."""
-    dice = Dice(seed, "memory", dtype)
-    signature = asked.signature
+    rng = StableRandom(seed, "memory", dtype)
+    signature = tested.signature
     of = signature.reduced
-    other = _of_shapes(asked, dtype, dice, of("sum"), (5, 2), weight=(5, 2), pos_weight=(2,))
+    other = _of_shapes(tested, dtype, rng, of("sum"), (5, 2), weight=(5, 2), pos_weight=(2,))
     other = unweighted(other, signature)
-    wrong = _of_shapes(asked, dtype, dice, of("mean"), (4,), target=(3,))
-    unbroadcastable = _of_shapes(asked, dtype, dice, of("mean"), (4, 3), weight=(4, 2))
-    unknown = _of_shapes(asked, dtype, dice, "avg", (4, 3))
+    wrong = _of_shapes(tested, dtype, rng, of("mean"), (4,), target=(3,))
+    unbroadcastable = _of_shapes(tested, dtype, rng, of("mean"), (4, 3), weight=(4, 2))
+    unknown = _of_shapes(tested, dtype, rng, "avg", (4, 3))
     slope = replace(other, want=("grad.logits",))
     failing = tuple(filter(signature.takes, (wrong, unbroadcastable, unknown)))
     between: dict[str, tuple[Call, ...]] = {
@@ -344,55 +352,57 @@ def memory(asked: Asked, dtype: str, seed: int, quantities: Sequence[str]) -> It
         for quantity in quantities:
             reduction = of("mean" if name != "called-twice" else "none")
             sentence = "One call does not spoil another: asked again, it gives the same."
-            series = contract(name, sentence, _unmoved(calls), asked, dtype, quantity, reduction)
+            family = contract(
+                name, sentence, _repeatable(calls), tested, dtype, quantity, reduction
+            )
             for found in drawn(name, WEIGHTED, dtype, seed, 3, 60):
-                call = call_of(unweighted(found, signature), asked, quantity, reduction)
-                yield series, _question(series, call, Expectation(Unmoved(calls)))
+                call = call_of(unweighted(found, signature), tested, quantity, reduction)
+                yield family, _case(family, call, Expectation(Repeatable(calls)))
             if name == "after-a-failed-call":
                 # What failed before may have spoilt the first of two calls already, but not the
                 # one by which the quantity was found to be accepted.
-                call = _plain_call(asked, dtype, quantity)
-                yield series, _still_answered(series, call, calls)
+                call = _plain_call(tested, dtype, quantity)
+                yield family, _still_answered(family, call, calls)
 
 
-def _still_answered(series: Series, call: Call, before: tuple[Call, ...]) -> Question:
+def _still_answered(family: CaseFamily, call: Call, before: tuple[Call, ...]) -> Case:
     """What is accepted is accepted again; its value is asked about elsewhere."""
-    return replace(_question(series, call, Expectation(OnlyForm())), before=before)
+    return replace(_case(family, call, Expectation(OnlyForm())), before=before)
 
 
 def of_another_size(
-    asked: Asked, dtype: str, seed: int, quantities: Sequence[str]
-) -> Iterator[Asking]:
+    tested: TestedSurface, dtype: str, seed: int, quantities: Sequence[str]
+) -> Iterator[PlannedCase]:
     """A call after one of another length, as the last batch of an epoch is."""
-    dice = Dice(seed, "another-size", dtype)
+    rng = StableRandom(seed, "another-size", dtype)
     for reduction in ("none", "mean", "sum"):
         for quantity in quantities:
             sized = [
-                _of_shapes(asked, dtype, dice, reduction, (n,), weight=(n,), pos_weight=(n,))
+                _of_shapes(tested, dtype, rng, reduction, (n,), weight=(n,), pos_weight=(n,))
                 for n in (17, 23)
             ]
             before, call = (
-                replace(unweighted(each, asked.signature), want=(quantity,)) for each in sized
+                replace(unweighted(each, tested.signature), want=(quantity,)) for each in sized
             )
             sentence = "A call of another length before it makes no difference."
-            series = contract("after-a-call-of-another-size", sentence, _after(before), asked,
+            family = contract("after-a-call-of-another-size", sentence, _after(before), tested,
                               dtype, quantity, reduction)  # fmt: skip
-            yield series, _after_call(series, call, before)
+            yield family, _after_call(family, call, before)
 
 
-def _after(before: Call) -> Ask:
-    def ask(series: Series, call: Call) -> Question | None:
-        return _after_call(series, call, before)
+def _after(before: Call) -> MakeCase:
+    def make_case(family: CaseFamily, call: Call) -> Case | None:
+        return _after_call(family, call, before)
 
-    return ask
-
-
-def _after_call(series: Series, call: Call, before: Call) -> Question:
-    return replace(formula(series, call), before=(before,))
+    return make_case
 
 
-def _unmoved(between: tuple[Call, ...]) -> Ask:
-    def ask(series: Series, call: Call) -> Question | None:
-        return _question(series, call, Expectation(Unmoved(between)))
+def _after_call(family: CaseFamily, call: Call, before: Call) -> Case:
+    return replace(formula(family, call), before=(before,))
 
-    return ask
+
+def _repeatable(between: tuple[Call, ...]) -> MakeCase:
+    def make_case(family: CaseFamily, call: Call) -> Case | None:
+        return _case(family, call, Expectation(Repeatable(between)))
+
+    return make_case

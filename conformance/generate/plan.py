@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 
-from ..model.case_family import Asked, Asking, Group
+from ..model.case_family import Group, PlannedCase, TestedSurface
 from . import contracts, sizes, topics
 from .relations import relations
 from .special import special_values
@@ -18,7 +18,7 @@ BATCH = 48
 """Calls that go to a worker in one message."""
 ORDINARY = ("float16", "bfloat16", "float32", "float64")
 
-Abilities = dict[tuple[str, str], tuple[str, ...]]
+Capabilities = dict[tuple[str, str], tuple[str, ...]]
 """(surface, dtype) → the quantities that it was seen to give."""
 
 
@@ -33,7 +33,7 @@ class Plan:
     profile: str
     dtypes: tuple[str, ...] = ORDINARY
     shard: tuple[int, int] = (1, 1)
-    thrifty: bool = False
+    few_shapes: bool = False
 
     @property
     def count(self) -> int:
@@ -43,49 +43,57 @@ class Plan:
     def size(self) -> int:
         """How many groups there are at most."""
         others = len(self._others("float32"))
-        many = len(topics.THRIFTY if self.thrifty else topics.TOPICS)
+        many = len(topics.FEW_SHAPES if self.few_shapes else topics.TOPICS)
         return 2 + len(self.dtypes) * (many + others)
 
     def acceptance(self) -> Group:
         """Asked first: what is refused here is not asked any further."""
 
-        def batches(asked: tuple[Asked, ...]) -> list[list[Asking]]:
-            return [list(contracts.accepted(a, dtype)) for a in asked for dtype in self.dtypes]
+        def batches(tested: tuple[TestedSurface, ...]) -> list[list[PlannedCase]]:
+            return [list(contracts.accepted(a, dtype)) for a in tested for dtype in self.dtypes]
 
         return Group("accepts", batches)
 
-    def groups(self, able: Abilities) -> Iterator[Group]:
+    def groups(self, capabilities: Capabilities) -> Iterator[Group]:
         """Everything else, of what a backend is able to; of a shard, every Nth group."""
         index, count = self.shard
-        yield from islice(self._all(able), index - 1, None, count)
+        yield from islice(self._all(capabilities), index - 1, None, count)
 
-    def _all(self, able: Abilities) -> Iterator[Group]:
+    def _all(self, capabilities: Capabilities) -> Iterator[Group]:
         for dtype in self.dtypes:
-            for topic in topics.THRIFTY if self.thrifty else topics.TOPICS:
-                yield Group(f"{topic.name} {dtype}", partial(self._topic, topic, dtype, able))
-            for title, ask in self._others(dtype).items():
-                if self.thrifty and title not in ("special values", "defaults"):
+            for topic in topics.FEW_SHAPES if self.few_shapes else topics.TOPICS:
+                yield Group(
+                    f"{topic.name} {dtype}", partial(self._topic, topic, dtype, capabilities)
+                )
+            for title, make_cases in self._others(dtype).items():
+                if self.few_shapes and title not in ("special values", "defaults"):
                     continue
-                yield Group(f"{title} {dtype}", partial(_each, ask, dtype, able))
+                yield Group(f"{title} {dtype}", partial(_each, make_cases, dtype, capabilities))
 
     def _topic(
-        self, topic: topics.Topic, dtype: str, able: Abilities, asked: tuple[Asked, ...]
-    ) -> list[list[Asking]]:
-        (signature,) = {each.signature for each in asked}  # of one run, all take the same
+        self,
+        topic: topics.Topic,
+        dtype: str,
+        capabilities: Capabilities,
+        tested: tuple[TestedSurface, ...],
+    ) -> list[list[PlannedCase]]:
+        (signature,) = {each.signature for each in tested}  # of one run, all take the same
         topic = topics.suited(topic, signature)
-        count = 2 if self.thrifty else self.count
+        count = 2 if self.few_shapes else self.count
         if topic.largest == topics.SINGLE:
             count *= topics.SINGLES
         found = topics.drawn_for(topic, dtype, self.seed, count)
-        askings = (
-            asking
-            for batch in topics.topic_askings(topic, asked, found)
-            for asking in batch
-            if asking[0].quantity in able.get((asking[0].surface, dtype), ())
+        planned_cases = (
+            planned_case
+            for batch in topics.topic_cases(topic, tested, found)
+            for planned_case in batch
+            if planned_case[0].quantity in capabilities.get((planned_case[0].surface, dtype), ())
         )
-        return in_batches(filter(takeable, askings))
+        return in_batches(filter(takeable, planned_cases))
 
-    def _others(self, dtype: str) -> dict[str, Callable[[Asked, Sequence[str]], Iterable[Asking]]]:
+    def _others(
+        self, dtype: str
+    ) -> dict[str, Callable[[TestedSurface, Sequence[str]], Iterable[PlannedCase]]]:
         seed, count = self.seed, self.count
         most = sizes.LARGEST[self.profile]
         return {
@@ -109,40 +117,42 @@ class Plan:
 
 
 def _sized(
-    each: sizes.Sizes, dtype: str, seed: int, asked: Asked, quantities: Sequence[str]
-) -> Iterator[Asking]:
-    return sizes.sized(each, asked, dtype, seed, quantities)
+    each: sizes.Sizes, dtype: str, seed: int, tested: TestedSurface, quantities: Sequence[str]
+) -> Iterator[PlannedCase]:
+    return sizes.sized(each, tested, dtype, seed, quantities)
 
 
 def _each(
-    ask: Callable[[Asked, Sequence[str]], Iterable[Asking]],
+    make_cases: Callable[[TestedSurface, Sequence[str]], Iterable[PlannedCase]],
     dtype: str,
-    able: Abilities,
-    asked: tuple[Asked, ...],
-) -> list[list[Asking]]:
+    capabilities: Capabilities,
+    tested: tuple[TestedSurface, ...],
+) -> list[list[PlannedCase]]:
     """The questions of each surface that takes the dtype, for the quantities that it gives."""
-    askings = []
-    for surface in asked:
-        quantities = able.get((surface.surface, dtype), ())
+    planned_cases = []
+    for surface in tested:
+        quantities = capabilities.get((surface.surface, dtype), ())
         if quantities:
-            askings += [a for a in ask(surface, quantities) if a[0].quantity in quantities]
-    return in_batches(filter(takeable, askings))
+            planned_cases += [
+                a for a in make_cases(surface, quantities) if a[0].quantity in quantities
+            ]
+    return in_batches(filter(takeable, planned_cases))
 
 
-def takeable(asking: Asking) -> bool:
+def takeable(planned_case: PlannedCase) -> bool:
     """Whether the surface takes what the question's calls are made of."""
-    series, question = asking
-    return all(map(series.asked.signature.takes, question.calls))
+    family, case = planned_case
+    return all(map(family.tested.signature.takes, case.calls))
 
 
-def in_batches(askings: Iterable[Asking]) -> list[list[Asking]]:
+def in_batches(planned_cases: Iterable[PlannedCase]) -> list[list[PlannedCase]]:
     """Lists of at most BATCH; a large array ends a list, so that one holds few of them."""
-    batches: list[list[Asking]] = [[]]
+    batches: list[list[PlannedCase]] = [[]]
     size = 0
-    for asking in askings:
-        size += asking[1].call.logits.size
+    for planned_case in planned_cases:
+        size += planned_case[1].call.logits.size
         if len(batches[-1]) == BATCH or size > 2**19:
             batches.append([])
-            size = asking[1].call.logits.size
-        batches[-1].append(asking)
+            size = planned_case[1].call.logits.size
+        batches[-1].append(planned_case)
     return [batch for batch in batches if batch]

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..model.call import FORWARD, HESSIAN, Array, Call
-from ..model.case_family import Ask, Asked, Asking, Series
-from ..model.expectation import EqualsCall, Expectation, Question, Source
+from ..model.case_family import CaseFamily, MakeCase, PlannedCase, TestedSurface
+from ..model.expectation import Case, EqualsCall, Expectation, Source
 from .situation import OF_STRIDES, USUAL, Recipe, Situation, drawn
-from .stable_random import Dice
+from .stable_random import StableRandom
 from .topics import call_of, unweighted
 from .values import everyday_logits, everyday_weights, targets
 
@@ -178,48 +178,62 @@ RELATIONS = (
 """Relations that are derived from any call; expanded layouts and batches of one need their own."""
 
 
-def series_of(name: str, sentence: str, ask: Ask, asked: Asked, dtype: str, quantity: str,
-              reduction: str) -> Series:  # fmt: skip
+def family_of(
+    name: str,
+    sentence: str,
+    make_case: MakeCase,
+    tested: TestedSurface,
+    dtype: str,
+    quantity: str,
+    reduction: str,
+) -> CaseFamily:
     source = Source(DOCUMENT, sentence)
-    return Series(name, "relation", asked, dtype, quantity, reduction, source, ask)
+    return CaseFamily(name, "relation", tested, dtype, quantity, reduction, source, make_case)
 
 
-def _asking(derived: Derived) -> Ask:
-    def ask(series: Series, call: Call) -> Question | None:
-        promise = derived(call, series.quantity)
-        return None if promise is None else _question(series, call, promise)
+def _planned_case(derived: Derived) -> MakeCase:
+    def make_case(family: CaseFamily, call: Call) -> Case | None:
+        promise = derived(call, family.quantity)
+        return None if promise is None else _case(family, call, promise)
 
-    return ask
+    return make_case
 
 
-def _due(series: Series) -> bool:
+def _expected(family: CaseFamily) -> bool:
     """A loss of the user's own is due to take its arguments however they lie in memory."""
-    own = series.dtype in series.asked.promised and series.quantity in (FORWARD, "grad.logits")
-    return own and series.name.startswith("layout-")
+    own = family.dtype in family.tested.must_accept and family.quantity in (FORWARD, "grad.logits")
+    return own and family.name.startswith("layout-")
 
 
-def _question(series: Series, call: Call, promise: EqualsCall) -> Question:
-    expectation = Expectation(replace(promise, optional=not _due(series)))
-    return Question(series.question_id, series.kind, call, expectation, series.source)
+def _case(family: CaseFamily, call: Call, promise: EqualsCall) -> Case:
+    expectation = Expectation(replace(promise, optional=not _expected(family)))
+    return Case(family.case_id, family.kind, call, expectation, family.source)
 
 
 def relations(
-    asked: Asked, dtype: str, seed: int, count: int, quantities: Sequence[str]
-) -> Iterator[Asking]:
+    tested: TestedSurface, dtype: str, seed: int, count: int, quantities: Sequence[str]
+) -> Iterator[PlannedCase]:
     """Questions of every relation; those whose calls do not suit it are left out."""
     for relation in RELATIONS:
-        ask = _asking(relation.derived)
+        make_case = _planned_case(relation.derived)
         for found in situations_of(relation, dtype, seed, count):
             for quantity in (q for q in relation.quantities if q in quantities):
-                call = call_of(unweighted(found, asked.signature), asked, quantity,
+                call = call_of(unweighted(found, tested.signature), tested, quantity,
                                relation.reduction)  # fmt: skip
-                series = series_of(relation.name, relation.sentence, ask, asked, dtype, quantity,
-                                   relation.reduction)  # fmt: skip
-                question = ask(series, _mirrorable(call) if relation.name == "symmetry" else call)
-                if question is not None:
-                    yield series, question
-    yield from _expanded(asked, dtype, seed, count, quantities)
-    yield from _batches_of_one(asked, dtype, seed, count, quantities)
+                family = family_of(
+                    relation.name,
+                    relation.sentence,
+                    make_case,
+                    tested,
+                    dtype,
+                    quantity,
+                    relation.reduction,
+                )
+                case = make_case(family, _mirrorable(call) if relation.name == "symmetry" else call)
+                if case is not None:
+                    yield family, case
+    yield from _expanded(tested, dtype, seed, count, quantities)
+    yield from _batches_of_one(tested, dtype, seed, count, quantities)
 
 
 def situations_of(relation: Relation, dtype: str, seed: int, count: int) -> tuple[Situation, ...]:
@@ -234,30 +248,30 @@ def _mirrorable(call: Call) -> Call:
 
 
 def _expanded(
-    asked: Asked, dtype: str, seed: int, count: int, quantities: Sequence[str]
-) -> Iterator[Asking]:
-    ask = _asking(laid_out("expanded", *LOGITS_AND_TARGET))
+    tested: TestedSurface, dtype: str, seed: int, count: int, quantities: Sequence[str]
+) -> Iterator[PlannedCase]:
+    make_case = _planned_case(laid_out("expanded", *LOGITS_AND_TARGET))
     for found in drawn("layout-expanded", PLAIN, dtype, seed, count, 60):
         if not found.logits.shape:
             continue
-        repeat = 2 + int(Dice(seed, dtype, found.logits.size).below(4, 1)[0])
+        repeat = 2 + int(StableRandom(seed, dtype, found.logits.size).below(4, 1)[0])
         rows = {n: _rows(getattr(found, n), repeat) for n in ("logits", "target")}
-        asked_for = (*((q, "none") for q in (FORWARD, "grad.logits") if q in quantities),
+        requested = (*((q, "none") for q in (FORWARD, "grad.logits") if q in quantities),
                      (FORWARD, "mean"), (FORWARD, "sum"))  # fmt: skip
-        for quantity, reduction in asked_for:
-            series = series_of(
+        for quantity, reduction in requested:
+            family = family_of(
                 "layout-expanded",
                 "Expanded arguments (stride 0) give what contiguous ones do.",
-                ask,
-                asked,
+                make_case,
+                tested,
                 dtype,
                 quantity,
                 reduction,
             )
-            call = call_of(replace(found, **rows), asked, quantity, reduction)
-            question = ask(series, call)
-            if question is not None:
-                yield series, question
+            call = call_of(replace(found, **rows), tested, quantity, reduction)
+            case = make_case(family, call)
+            if case is not None:
+                yield family, case
 
 
 def _rows(array: Array, repeat: int) -> Array:
@@ -266,17 +280,17 @@ def _rows(array: Array, repeat: int) -> Array:
 
 
 def _batches_of_one(
-    asked: Asked, dtype: str, seed: int, count: int, quantities: Sequence[str]
-) -> Iterator[Asking]:
+    tested: TestedSurface, dtype: str, seed: int, count: int, quantities: Sequence[str]
+) -> Iterator[PlannedCase]:
     for found in drawn("batch-of-one", WEIGHTED, dtype, seed, 2 * count, 60):
         for quantity in (q for q in (FORWARD, "grad.logits") if q in quantities):
-            series = series_of("batch-of-one", "An item's loss is the same alone and in a batch.",
-                               _no_other, asked, dtype, quantity, "none")  # fmt: skip
-            whole = call_of(unweighted(found, asked.signature), asked, quantity, "none")
+            family = family_of("batch-of-one", "An item's loss is the same alone and in a batch.",
+                               _no_other, tested, dtype, quantity, "none")  # fmt: skip
+            whole = call_of(unweighted(found, tested.signature), tested, quantity, "none")
             pair = batch_of_one(whole)
             if pair is not None:
-                yield series, _question(series, *pair)
+                yield family, _case(family, *pair)
 
 
-def _no_other(series: Series, call: Call) -> Question | None:
+def _no_other(family: CaseFamily, call: Call) -> Case | None:
     return None

@@ -22,7 +22,7 @@ from hypothesis.internal.conjecture import providers
 from ..judging.tolerance import Elements, largest_intermediate
 from ..model.call import FORWARD, Array
 from ..model.dtypes import FLOATS, FloatFormat
-from .stable_random import Dice, Floats
+from .stable_random import Floats, StableRandom
 from .values import Pool, arriving_gradients, everyday_logits
 
 Shape = tuple[int, ...]
@@ -162,7 +162,7 @@ def drawn(
     """`count` situations of a recipe, the same for the same name and seed."""
     found = _structures(name, recipe, seed, count, largest, patterns, forms)
     return tuple(
-        situation(structure, recipe, dtype, Dice(seed, name, dtype, i, structure.seed))
+        situation(structure, recipe, dtype, StableRandom(seed, name, dtype, i, structure.seed))
         for i, structure in enumerate(found)
     )
 
@@ -174,21 +174,25 @@ def _structures(
 ) -> tuple[Structure, ...]:  # fmt: skip
     """The same for every dtype: what differs between two dtypes is then the dtype."""
     if not forms:
-        return tuple(sample(structures(recipe, largest, patterns), count, Dice(seed, name)))
+        return tuple(sample(structures(recipe, largest, patterns), count, StableRandom(seed, name)))
     dealt = [forms[i % len(forms)] for i in range(count)]
     of_form = {}
     for form in dict.fromkeys(dealt):
         strategy = structures(recipe, largest, patterns, form)
         # What Hypothesis draws first is the simplest there is, whatever the seed.
-        of_form[form] = iter(sample(strategy, dealt.count(form) + 1, Dice(seed, name, form))[1:])
+        of_form[form] = iter(
+            sample(strategy, dealt.count(form) + 1, StableRandom(seed, name, form))[1:]
+        )
     return tuple(next(of_form[form]) for form in dealt)
 
 
-def sample(strategy: st.SearchStrategy[Structure], count: int, dice: Dice) -> list[Structure]:
+def sample(
+    strategy: st.SearchStrategy[Structure], count: int, rng: StableRandom
+) -> list[Structure]:
     """What Hypothesis draws first; nothing is judged here, so nothing is shrunk."""
     found: list[Structure] = []
 
-    @seeded(int(dice.words(1)[0]))
+    @seeded(int(rng.words(1)[0]))
     @settings(
         max_examples=count,
         database=None,
@@ -226,32 +230,32 @@ def without_numbers_found_in_sources() -> Iterator[None]:
         providers._get_local_constants, providers.CONSTANTS_CACHE = kept
 
 
-def situation(structure: Structure, recipe: Recipe, dtype: str, dice: Dice) -> Situation:
+def situation(structure: Structure, recipe: Recipe, dtype: str, rng: StableRandom) -> Situation:
     """The arrays of a structure, rounded to the dtype."""
     form, shape = FLOATS[dtype], structure.shape
     n = math.prod(shape)
-    x = recipe.logits(dice, form, n).reshape(shape)
-    y = recipe.target(dice, form, n).reshape(shape)
+    x = recipe.logits(rng, form, n).reshape(shape)
+    y = recipe.target(rng, form, n).reshape(shape)
     y = np.where(x > 0, 1.0, 0.0) if recipe.matching else y
-    w = _weight(structure.weight, recipe.weight, shape, form, dice)
-    p = _weight(structure.pos_weight, recipe.pos_weight, shape, form, dice)
+    w = _weight(structure.weight, recipe.weight, shape, form, rng)
+    p = _weight(structure.pos_weight, recipe.pos_weight, shape, form, rng)
     g = s = None
     if recipe.upstream:
-        g = Array.rounded(dtype, arriving_gradients(dice, form, n).reshape(shape))
-        s = Array.rounded(dtype, arriving_gradients(dice, form, 1).reshape(()))
-    x = calmed(form, x, y, w, p, dice)
+        g = Array.rounded(dtype, arriving_gradients(rng, form, n).reshape(shape))
+        s = Array.rounded(dtype, arriving_gradients(rng, form, 1).reshape(()))
+    x = calmed(form, x, y, w, p, rng)
     rounded = [None if a is None else Array.rounded(dtype, a) for a in (x, y, w, p)]
     assert rounded[0] is not None and rounded[1] is not None
     return Situation(rounded[0], rounded[1], rounded[2], rounded[3], g, s)
 
 
 def _weight(
-    name: str | None, pool: Pool | None, shape: Shape, form: FloatFormat, dice: Dice
+    name: str | None, pool: Pool | None, shape: Shape, form: FloatFormat, rng: StableRandom
 ) -> Floats | None:
     if name is None or pool is None:
         return None
     own = pattern(name, shape) if shape else ()
-    return pool(dice, form, math.prod(own)).reshape(own)
+    return pool(rng, form, math.prod(own)).reshape(own)
 
 
 ROOM = 16.0
@@ -259,7 +263,7 @@ ROOM = 16.0
 
 
 def calmed(
-    form: FloatFormat, x: Floats, y: Floats, w: Floats | None, p: Floats | None, dice: Dice
+    form: FloatFormat, x: Floats, y: Floats, w: Floats | None, p: Floats | None, rng: StableRandom
 ) -> Floats:
     """The logits, with everyday ones where a correct formula could overflow on its way.
 
@@ -270,5 +274,5 @@ def calmed(
     one = np.ones(())
     e = Elements(x, y, one if w is None else w, one if p is None else p)
     too_much = largest_intermediate(FORWARD, e) > form.largest / (2 * ROOM)
-    calm = everyday_logits(dice, form, x.size).reshape(x.shape)
+    calm = everyday_logits(rng, form, x.size).reshape(x.shape)
     return np.where(too_much, calm, x)

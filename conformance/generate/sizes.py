@@ -9,10 +9,10 @@ from functools import lru_cache
 import numpy as np
 
 from ..model.call import FORWARD, Array
-from ..model.case_family import Asked, Asking, Series
+from ..model.case_family import CaseFamily, PlannedCase, TestedSurface
 from ..model.expectation import Source
 from .situation import Recipe, Shape, Situation, Structure, situation
-from .stable_random import Dice
+from .stable_random import StableRandom
 from .topics import DERIVATIVES, DOCUMENT, REDUCTIONS, call_of, formula, unweighted
 from .values import everyday_logits, everyday_weights, targets
 
@@ -42,7 +42,7 @@ class Sizes:
     name: str
     rule: str
     shapes: tuple[Shape, ...]
-    asked: tuple[tuple[str, str], ...]
+    tested: tuple[tuple[str, str], ...]
     recipe: Recipe = PLAIN
     bare: bool = False
 
@@ -67,35 +67,35 @@ SIZES = (
 
 
 def sized(
-    sizes: Sizes, asked: Asked, dtype: str, seed: int, quantities: Sequence[str]
-) -> Iterator[Asking]:
+    sizes: Sizes, tested: TestedSurface, dtype: str, seed: int, quantities: Sequence[str]
+) -> Iterator[PlannedCase]:
     """Every shape of one row of SIZES."""
     kind = "reduction" if sizes.name == "empty" else "property"
     for shape in sizes.shapes:
         found = _of_shape(sizes.name, sizes.recipe, shape, dtype, seed)
         if sizes.bare:
-            found = unweighted(found, asked.signature)
-        reduced = asked.signature.reduced
-        for quantity, reduction in dict.fromkeys((q, reduced(r)) for q, r in sizes.asked):
+            found = unweighted(found, tested.signature)
+        reduced = tested.signature.reduced
+        for quantity, reduction in dict.fromkeys((q, reduced(r)) for q, r in sizes.tested):
             # What an accumulator loses over so many is asked by `large`, where it shows.
             summed = quantity == FORWARD and reduction != "none" and found.logits.size > 8192
             if quantity in quantities and not summed:
-                series = _series(sizes.name, kind, sizes.rule, asked, dtype, quantity, reduction)
-                yield series, formula(series, call_of(found, asked, quantity, reduction))
+                family = _family(sizes.name, kind, sizes.rule, tested, dtype, quantity, reduction)
+                yield family, formula(family, call_of(found, tested, quantity, reduction))
 
 
 @lru_cache(maxsize=1024)
 def _of_shape(name: str, recipe: Recipe, shape: Shape, dtype: str, seed: int) -> Situation:
     weight, pos_weight = recipe.weight and "full", recipe.pos_weight and "per-class"
     structure = Structure(shape, weight, pos_weight, seed)
-    return situation(structure, recipe, dtype, Dice(seed, name, dtype, *shape))
+    return situation(structure, recipe, dtype, StableRandom(seed, name, dtype, *shape))
 
 
-def _series(name: str, kind: str, rule: str, asked: Asked, dtype: str, quantity: str,
-            reduction: str) -> Series:  # fmt: skip
+def _family(name: str, kind: str, rule: str, tested: TestedSurface, dtype: str, quantity: str,
+            reduction: str) -> CaseFamily:  # fmt: skip
     sentence = f"{DERIVATIVES[quantity]}{REDUCTIONS[reduction]}. Here: {rule}."
     source = Source(DOCUMENT, sentence)
-    return Series(name, kind, asked, dtype, quantity, reduction, source, formula)
+    return CaseFamily(name, kind, tested, dtype, quantity, reduction, source, formula)
 
 
 # ---- reductions so large that accumulators fail
@@ -104,35 +104,35 @@ LARGEST = {"quick": 2**17, "standard": 2**25, "full": 2**25}
 COUNTS = (2**17, 2**20, 2**22, 2**25)
 
 
-def large(asked: Asked, dtype: str, seed: int, most: int, quantities: Sequence[str]
-          ) -> Iterator[Asking]:  # fmt: skip
+def large(tested: TestedSurface, dtype: str, seed: int, most: int, quantities: Sequence[str]
+          ) -> Iterator[PlannedCase]:  # fmt: skip
     """Sums and means of up to `most` elements, and gradients of means and of one shared weight."""
     small = dtype in ("float16", "bfloat16", "float64")
     for count, period in ((COUNTS[0], PERIODS[1]), *((count, PERIODS[0]) for count in COUNTS)):
         if count > (min(most, 2**22) if small else most):
             continue
-        found = unweighted(_cycled(dtype, seed, period, count // period), asked.signature)
-        for quantity, reduction, name in _large_questions(count, found):
+        found = unweighted(_cycled(dtype, seed, period, count // period), tested.signature)
+        for quantity, reduction, name in _large_cases(count, found):
             if quantity in quantities:
                 rule = "an accumulator is due that loses no more than pairwise summation in float32"
-                series = _series(name, "reduction", rule, asked, dtype, quantity, reduction)
-                yield series, formula(series, call_of(found, asked, quantity, reduction))
+                family = _family(name, "reduction", rule, tested, dtype, quantity, reduction)
+                yield family, formula(family, call_of(found, tested, quantity, reduction))
 
 
 WIDE: Shape = (8, 32_768)
 """Of losses whose sum over a row is no float16, and whose mean is one."""
 
 
-def wide_rows(asked: Asked, dtype: str, seed: int) -> Iterator[Asking]:
+def wide_rows(tested: TestedSurface, dtype: str, seed: int) -> Iterator[PlannedCase]:
     """The mean of a matrix in float16: adding up one axis after the other may overflow."""
     if dtype == "float16":
         rule = "a mean that is a float16 comes out, whatever its rows add up to"
         found = _of_shape("wide-rows", PLAIN, WIDE, dtype, seed)
-        series = _series("wide-rows", "reduction", rule, asked, dtype, FORWARD, "mean")
-        yield series, formula(series, call_of(found, asked, FORWARD, "mean"))
+        family = _family("wide-rows", "reduction", rule, tested, dtype, FORWARD, "mean")
+        yield family, formula(family, call_of(found, tested, FORWARD, "mean"))
 
 
-def _large_questions(count: int, found: Situation) -> Iterator[tuple[str, str, str]]:
+def _large_cases(count: int, found: Situation) -> Iterator[tuple[str, str, str]]:
     yield FORWARD, "sum", "large-sum"
     yield FORWARD, "mean", "large-mean"
     if count <= 2**20:
@@ -143,9 +143,9 @@ def _large_questions(count: int, found: Situation) -> Iterator[tuple[str, str, s
 @lru_cache(maxsize=16)
 def _cycled(dtype: str, seed: int, period: int, periods: int) -> Situation:
     """Arrays of one period, as often as it takes; one pos_weight for all."""
-    dice = Dice(seed, "large", dtype)
+    rng = StableRandom(seed, "large", dtype)
     structure = Structure((period,), None, None, 0)
-    one = situation(structure, PLAIN, dtype, dice)
+    one = situation(structure, PLAIN, dtype, rng)
     n = (period * periods,)
     logits = Array(dtype, n, one.logits.data, "cycled")
     target = Array(dtype, n, one.target.data, "cycled")

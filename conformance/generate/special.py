@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..model.call import FORWARD, Array, Call
-from ..model.case_family import Ask, Asked, Asking, Series
+from ..model.case_family import CaseFamily, MakeCase, PlannedCase, TestedSurface
 from ..model.dtypes import FLOATS
-from ..model.expectation import Characterise, Expectation, Question, Source
+from ..model.expectation import Case, Characterise, Expectation, Source
 from .situation import Situation
 from .topics import DERIVATIVES, call_of, formula
 
@@ -61,34 +61,45 @@ ROWS = (
 )
 
 
-def _recorded(series: Series, call: Call) -> Question:
+def _recorded(family: CaseFamily, call: Call) -> Case:
     expectation = Expectation(Characterise())
-    return Question(series.question_id, series.kind, call, expectation, series.source)
+    return Case(family.case_id, family.kind, call, expectation, family.source)
 
 
-def special_values(asked: Asked, dtype: str, quantities: Sequence[str]) -> Iterator[Asking]:
+def special_values(
+    tested: TestedSurface, dtype: str, quantities: Sequence[str]
+) -> Iterator[PlannedCase]:
     for row in ROWS:
         for quantity in (q for q in (FORWARD, "grad.logits") if q in quantities):
             summed = row.judged and quantity == FORWARD
             each = ("none", "mean", "sum") if summed else ("none",)
-            for reduction in asked.signature.each(*each):
+            for reduction in tested.signature.each(*each):
                 # A gradient at an infinite logit has a finite limit: left open.
                 judged = row.judged and (
                     quantity == FORWARD or math.isfinite(row.x) or row.x != row.x
                 )
-                ask: Ask = formula if judged else _recorded
-                series = _series(row.name, _sentence(judged, quantity), ask, asked, dtype,
+                make_case: MakeCase = formula if judged else _recorded
+                family = _family(row.name, _sentence(judged, quantity), make_case, tested, dtype,
                                  quantity, reduction)  # fmt: skip
-                question = ask(series, call_of(_situation(row, dtype), asked, quantity, reduction))
-                assert question is not None
-                yield series, question
-    yield from _flushed(asked, dtype)
+                case = make_case(
+                    family, call_of(_situation(row, dtype), tested, quantity, reduction)
+                )
+                assert case is not None
+                yield family, case
+    yield from _flushed(tested, dtype)
 
 
-def _series(name: str, sentence: str, ask: Ask, asked: Asked, dtype: str, quantity: str,
-            reduction: str) -> Series:  # fmt: skip
+def _family(
+    name: str,
+    sentence: str,
+    make_case: MakeCase,
+    tested: TestedSurface,
+    dtype: str,
+    quantity: str,
+    reduction: str,
+) -> CaseFamily:
     source = Source("special values", sentence)
-    return Series(name, "special", asked, dtype, quantity, reduction, source, ask)
+    return CaseFamily(name, "special", tested, dtype, quantity, reduction, source, make_case)
 
 
 def _sentence(judged: bool, quantity: str) -> str:
@@ -106,11 +117,11 @@ def _situation(row: Row, dtype: str) -> Situation:
     return Situation(logits, target, pair(row.w, 1.5), pair(row.p, 1.25))
 
 
-def _flushed(asked: Asked, dtype: str) -> Iterator[Asking]:
+def _flushed(tested: TestedSurface, dtype: str) -> Iterator[PlannedCase]:
     """Whether results below the smallest normal number survive."""
     form = FLOATS[dtype]
     tiny = Array.rounded(dtype, np.array([form.smallest_normal / 4, form.smallest_normal / 2]))
     half = Array.rounded(dtype, np.zeros(2))
-    series = _series("subnormal-results", "Left open: flushing to zero.", _recorded, asked, dtype,
+    family = _family("subnormal-results", "Left open: flushing to zero.", _recorded, tested, dtype,
                      FORWARD, "none")  # fmt: skip
-    yield series, _recorded(series, call_of(Situation(half, half, tiny), asked, FORWARD, "none"))
+    yield family, _recorded(family, call_of(Situation(half, half, tiny), tested, FORWARD, "none"))

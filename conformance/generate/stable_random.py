@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 
 
-class Dice:
+class StableRandom:
     """PCG64's raw words, whose sequence numpy promises to keep (its distributions may change)."""
 
     def __init__(self, *key: int | str) -> None:

@@ -13,8 +13,8 @@ from typing import TypeVar
 import numpy as np
 
 from ..model.call import FORWARD, HESSIAN, Array, Call
-from ..model.case_family import Asked, Asking, Series, Signature
-from ..model.expectation import AgreesWithReference, Expectation, Question, Source
+from ..model.case_family import CaseFamily, PlannedCase, Signature, TestedSurface
+from ..model.expectation import AgreesWithReference, Case, Expectation, Source
 from . import values
 from .situation import (
     OF_AXES,
@@ -165,45 +165,50 @@ def _patterns() -> Iterator[Topic]:
 GATHERED = tuple(_gathered())
 BROADCAST = tuple(_patterns())
 TOPICS = (*VALUES, *GATHERED, MASKED, *BROADCAST)
-THRIFTY = tuple(
+FEW_SHAPES = tuple(
     replace(topic, largest=ONE_SHAPE, quantities=tuple(q for q in topic.quantities if q in CHEAP))
     for topic in (*VALUES, *GATHERED)
 )
 """What is asked of a mode that compiles every signature: one shape, the first derivatives."""
 
 
-def formula(series: Series, call: Call) -> Question:
+def formula(family: CaseFamily, call: Call) -> Case:
     """The formula of the call itself, of its shape and dtype; a refusal is fine if not promised."""
-    due = series.dtype in series.asked.promised and series.quantity in (FORWARD, "grad.logits")
-    expectation = Expectation(AgreesWithReference(call, optional=not due))
-    return Question(series.question_id, series.kind, call, expectation, series.source, series.note)
+    expected = family.dtype in family.tested.must_accept and family.quantity in (
+        FORWARD,
+        "grad.logits",
+    )
+    expectation = Expectation(AgreesWithReference(call, optional=not expected))
+    return Case(family.case_id, family.kind, call, expectation, family.source, family.note)
 
 
 @lru_cache(maxsize=8192)
-def topic_series(topic: Topic, asked: Asked, dtype: str, quantity: str, reduction: str) -> Series:
+def topic_family(
+    topic: Topic, tested: TestedSurface, dtype: str, quantity: str, reduction: str
+) -> CaseFamily:
     sentence = f"{DERIVATIVES[quantity]}{REDUCTIONS[reduction]}. Here: {topic.rule}."
-    return Series(
+    return CaseFamily(
         name=topic.name,
         kind="property",
-        asked=asked,
+        tested=tested,
         dtype=dtype,
         quantity=quantity,
         reduction=reduction,
         source=Source(DOCUMENT, sentence),
-        ask=formula,
+        make_case=formula,
         everyday=topic.everyday,
     )
 
 
-def call_of(found: Situation, asked: Asked, quantity: str, reduction: str | None) -> Call:
+def call_of(found: Situation, tested: TestedSurface, quantity: str, reduction: str | None) -> Call:
     """The call of a situation; reduction None passes none."""
     w, p = found.weight, found.pos_weight
-    if asked.needs_weights:
+    if tested.needs_weights:
         one = ones(found.dtype, found.logits.shape)
         w, p = w or one, p or one
     upstream = found.upstream if reduction == "none" else found.upstream_scalar
     return Call(
-        surface=asked.surface,
+        surface=tested.surface,
         logits=found.logits,
         target=found.target,
         weight=w,
@@ -249,18 +254,18 @@ def unweighted(found: Weighted, signature: Signature) -> Weighted:
     )
 
 
-def topic_askings(
-    topic: Topic, asked: Sequence[Asked], situations: Iterable[Situation]
-) -> Iterator[list[Asking]]:
+def topic_cases(
+    topic: Topic, tested: Sequence[TestedSurface], situations: Iterable[Situation]
+) -> Iterator[list[PlannedCase]]:
     """One list a situation."""
     for found in situations:
         batch = []
-        for surface in asked:
+        for surface in tested:
             for reduction in topic.reductions:
                 for quantity in topic.quantities:
-                    series = topic_series(topic, surface, found.dtype, quantity, reduction)
-                    question = formula(series, call_of(found, surface, quantity, reduction))
-                    batch.append((series, question))
+                    family = topic_family(topic, surface, found.dtype, quantity, reduction)
+                    case = formula(family, call_of(found, surface, quantity, reduction))
+                    batch.append((family, case))
         yield batch
 
 

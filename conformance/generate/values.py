@@ -12,25 +12,25 @@ from collections.abc import Callable
 import numpy as np
 
 from ..model.dtypes import FloatFormat
-from .stable_random import Dice, Floats
+from .stable_random import Floats, StableRandom
 
-Pool = Callable[[Dice, FloatFormat, int], Floats]
+Pool = Callable[[StableRandom, FloatFormat, int], Floats]
 
 EVERYDAY = 16.0
 """Logits of a model in training; the weights of EVERYDAY_WEIGHTS are its inverse to itself."""
 
 
-def of_exponents(dice: Dice, n: int, low: int, high: int) -> Floats:
+def of_exponents(rng: StableRandom, n: int, low: int, high: int) -> Floats:
     """Positive numbers in [2^low, 2^(high+1)), every exponent as often as the others."""
-    exponents = dice.dealt(np.arange(low, high + 1), n).astype(np.int64)
-    return np.ldexp(1.0 + dice.unit(n), exponents)
+    exponents = rng.dealt(np.arange(low, high + 1), n).astype(np.int64)
+    return np.ldexp(1.0 + rng.unit(n), exponents)
 
 
-def of_signed_exponents(dice: Dice, n: int, low: int, high: int) -> Floats:
+def of_signed_exponents(rng: StableRandom, n: int, low: int, high: int) -> Floats:
     """Numbers of both signs, every pair of a sign and an exponent as often as the others."""
-    pairs = dice.dealt(np.arange(2 * low, 2 * high + 2), n).astype(np.int64)
+    pairs = rng.dealt(np.arange(2 * low, 2 * high + 2), n).astype(np.int64)
     signs = np.where(pairs % 2 == 0, 1.0, -1.0)
-    return signs * np.ldexp(1.0 + dice.unit(n), pairs // 2)
+    return signs * np.ldexp(1.0 + rng.unit(n), pairs // 2)
 
 
 def within(form: FloatFormat, values: Floats) -> Floats:
@@ -40,46 +40,46 @@ def within(form: FloatFormat, values: Floats) -> Floats:
 # ---- logits
 
 
-def everyday_logits(dice: Dice, form: FloatFormat, n: int) -> Floats:
+def everyday_logits(rng: StableRandom, form: FloatFormat, n: int) -> Floats:
     """Uniform in ±16, some of them round numbers; 0 has a topic of its own."""
-    uniform = dice.uniform(-EVERYDAY, EVERYDAY, n)
-    mixed = np.where(dice.below(8, n) == 0, np.round(2 * uniform) / 2, uniform)
+    uniform = rng.uniform(-EVERYDAY, EVERYDAY, n)
+    mixed = np.where(rng.below(8, n) == 0, np.round(2 * uniform) / 2, uniform)
     return np.where(mixed == 0, 0.5, mixed)
 
 
-def zero_logits(dice: Dice, form: FloatFormat, n: int) -> Floats:
+def zero_logits(rng: StableRandom, form: FloatFormat, n: int) -> Floats:
     """+0 and −0, where the branches of |x| and max(x, 0) meet."""
-    return dice.dealt([0.0, -0.0], n)
+    return rng.dealt([0.0, -0.0], n)
 
 
-def tiny_logits(dice: Dice, form: FloatFormat, n: int) -> Floats:
+def tiny_logits(rng: StableRandom, form: FloatFormat, n: int) -> Floats:
     """Every exponent from the smallest subnormal to 1/16, both signs; 0 has its own topic."""
     lowest = form.emin - form.precision + 1
-    tiny = of_signed_exponents(dice, n, lowest, -5)
+    tiny = of_signed_exponents(rng, n, lowest, -5)
     edges = [form.smallest_subnormal, form.smallest_normal, form.unit_roundoff]
-    special = dice.signs(n) * dice.dealt(edges, n)
-    return np.where(dice.below(8, n) == 0, special, tiny)
+    special = rng.signs(n) * rng.dealt(edges, n)
+    return np.where(rng.below(8, n) == 0, special, tiny)
 
 
-def large_logits(dice: Dice, form: FloatFormat, n: int) -> Floats:
+def large_logits(rng: StableRandom, form: FloatFormat, n: int) -> Floats:
     """From 16 to the largest number, and the places where exp and log1p change their minds."""
-    exponents = within(form, of_exponents(dice, n, 4, form.emax))
-    thresholds = near(dice, form, thresholds_of(form), n)
-    steep = dice.uniform(EVERYDAY, 1.2 * reach(form), n)
-    kind = dice.below(3, n)
+    exponents = within(form, of_exponents(rng, n, 4, form.emax))
+    thresholds = near(rng, form, thresholds_of(form), n)
+    steep = rng.uniform(EVERYDAY, 1.2 * reach(form), n)
+    kind = rng.below(3, n)
     magnitude = np.choose(kind, [exponents, np.abs(thresholds), steep])
-    return np.asarray(dice.signs(n) * within(form, np.maximum(magnitude, EVERYDAY)))
+    return np.asarray(rng.signs(n) * within(form, np.maximum(magnitude, EVERYDAY)))
 
 
-def every_logit(dice: Dice, form: FloatFormat, n: int) -> Floats:
+def every_logit(rng: StableRandom, form: FloatFormat, n: int) -> Floats:
     """Every exponent of the dtype, subnormals included, both signs."""
     lowest = form.emin - form.precision + 1
-    return within(form, of_signed_exponents(dice, n, lowest, form.emax))
+    return within(form, of_signed_exponents(rng, n, lowest, form.emax))
 
 
-def tail_logits(dice: Dice, form: FloatFormat, n: int) -> Floats:
+def tail_logits(rng: StableRandom, form: FloatFormat, n: int) -> Floats:
     """Where σ(−|x|) is small but not 0: from 2 to where it leaves the dtype, both signs."""
-    return dice.signs(n) * dice.uniform(2.0, reach(form), n)
+    return rng.signs(n) * rng.uniform(2.0, reach(form), n)
 
 
 def reach(form: FloatFormat) -> float:
@@ -98,42 +98,42 @@ def thresholds_of(form: FloatFormat) -> list[float]:
     return [t for t in common + own + squares if t <= form.largest]
 
 
-def near(dice: Dice, form: FloatFormat, places: list[float], n: int) -> Floats:
+def near(rng: StableRandom, form: FloatFormat, places: list[float], n: int) -> Floats:
     """The places, and their neighbours up to three ulps away, both signs."""
-    chosen = dice.dealt(places, n)
-    steps = dice.below(7, n) - 3.0
+    chosen = rng.dealt(places, n)
+    steps = rng.below(7, n) - 3.0
     with np.errstate(over="ignore"):  # above the largest float64
-        return within(form, dice.signs(n) * (chosen + steps * form.ulp(chosen)))
+        return within(form, rng.signs(n) * (chosen + steps * form.ulp(chosen)))
 
 
 # ---- targets
 
 
-def hard_targets(dice: Dice, form: FloatFormat, n: int) -> Floats:
-    return dice.dealt([0.0, 1.0], n)
+def hard_targets(rng: StableRandom, form: FloatFormat, n: int) -> Floats:
+    return rng.dealt([0.0, 1.0], n)
 
 
-def soft_targets(dice: Dice, form: FloatFormat, n: int) -> Floats:
+def soft_targets(rng: StableRandom, form: FloatFormat, n: int) -> Floats:
     """Strictly inside (0, 1): uniform, round, of every exponent, just below 1."""
     lowest = form.emin - form.precision + 1
-    uniform = dice.uniform(2.0**-7, 1 - 2.0**-7, n)
-    round_ones = dice.dealt([0.5, 0.25, 0.1, 0.9, 0.75, 1 / 3], n)
-    small = of_exponents(dice, n, lowest, -2)
-    below_one = 1 - np.ldexp(1.0, -dice.dealt(np.arange(1, form.precision + 1), n).astype(np.int64))
-    return np.asarray(np.choose(dice.below(6, n), [uniform, uniform, uniform, round_ones, small,
+    uniform = rng.uniform(2.0**-7, 1 - 2.0**-7, n)
+    round_ones = rng.dealt([0.5, 0.25, 0.1, 0.9, 0.75, 1 / 3], n)
+    small = of_exponents(rng, n, lowest, -2)
+    below_one = 1 - np.ldexp(1.0, -rng.dealt(np.arange(1, form.precision + 1), n).astype(np.int64))
+    return np.asarray(np.choose(rng.below(6, n), [uniform, uniform, uniform, round_ones, small,
                                                    below_one]))  # fmt: skip
 
 
-def targets(dice: Dice, form: FloatFormat, n: int) -> Floats:
+def targets(rng: StableRandom, form: FloatFormat, n: int) -> Floats:
     """In [0, 1], hard and soft."""
-    return dice.mixed([hard_targets(dice, form, n), soft_targets(dice, form, n)], n)
+    return rng.mixed([hard_targets(rng, form, n), soft_targets(rng, form, n)], n)
 
 
-def outside_targets(dice: Dice, form: FloatFormat, n: int) -> Floats:
+def outside_targets(rng: StableRandom, form: FloatFormat, n: int) -> Floats:
     """Real numbers outside [0, 1], where the formula holds as well; no small integers."""
-    around = dice.uniform(-3.0, 4.0, n)
-    wide = dice.signs(n) * dice.uniform(1.0, 100.0, n)
-    outside = np.where(dice.below(4, n) == 0, wide, around)
+    around = rng.uniform(-3.0, 4.0, n)
+    wide = rng.signs(n) * rng.uniform(1.0, 100.0, n)
+    outside = np.where(rng.below(4, n) == 0, wide, around)
     outside = np.where((outside >= 0) & (outside <= 1), outside - 1.5, outside)
     return np.where(outside == np.round(outside), outside + 0.375, outside)
 
@@ -142,34 +142,34 @@ SENTINELS = (-100.0, -1.0, 2.0, 255.0, -2.0, 100.0)
 """Numbers that code of other losses takes for 'ignore this element' or for a class index."""
 
 
-def sentinel_targets(dice: Dice, form: FloatFormat, n: int) -> Floats:
-    return dice.dealt(SENTINELS, n)
+def sentinel_targets(rng: StableRandom, form: FloatFormat, n: int) -> Floats:
+    return rng.dealt(SENTINELS, n)
 
 
 # ---- weights and upstream gradients
 
 
-def everyday_weights(dice: Dice, form: FloatFormat, n: int) -> Floats:
+def everyday_weights(rng: StableRandom, form: FloatFormat, n: int) -> Floats:
     """1/16 to 16, some of them round."""
-    factor = np.exp2(dice.uniform(-4.0, 4.0, n))
-    return np.where(dice.below(4, n) == 0, dice.dealt([0.5, 2.0, 3.0, 1.5, 0.25, 10.0], n), factor)
+    factor = np.exp2(rng.uniform(-4.0, 4.0, n))
+    return np.where(rng.below(4, n) == 0, rng.dealt([0.5, 2.0, 3.0, 1.5, 0.25, 10.0], n), factor)
 
 
-def weights_with_zeros(dice: Dice, form: FloatFormat, n: int) -> Floats:
+def weights_with_zeros(rng: StableRandom, form: FloatFormat, n: int) -> Floats:
     """A third of them 0, as of a mask; the rest as on every day."""
-    return np.where(dice.below(3, n) == 0, 0.0, everyday_weights(dice, form, n))
+    return np.where(rng.below(3, n) == 0, 0.0, everyday_weights(rng, form, n))
 
 
-def extreme_weights(dice: Dice, form: FloatFormat, n: int) -> Floats:
+def extreme_weights(rng: StableRandom, form: FloatFormat, n: int) -> Floats:
     """Zero, negative, and of every exponent that leaves room for 32 times as much."""
     lowest = form.emin - form.precision + 1
-    any_size = dice.signs(n) * of_exponents(dice, n, lowest, form.emax - 10)
-    small_ones = -everyday_weights(dice, form, n)
-    return np.asarray(np.choose(dice.below(4, n), [any_size, any_size, small_ones,
-                                                   dice.dealt([0.0, -0.0, 1.0], n)]))  # fmt: skip
+    any_size = rng.signs(n) * of_exponents(rng, n, lowest, form.emax - 10)
+    small_ones = -everyday_weights(rng, form, n)
+    return np.asarray(np.choose(rng.below(4, n), [any_size, any_size, small_ones,
+                                                   rng.dealt([0.0, -0.0, 1.0], n)]))  # fmt: skip
 
 
-def arriving_gradients(dice: Dice, form: FloatFormat, n: int) -> Floats:
+def arriving_gradients(rng: StableRandom, form: FloatFormat, n: int) -> Floats:
     """Upstream gradients: both signs, 1/16 to 16, a few zeros and ones."""
-    factor = dice.signs(n) * everyday_weights(dice, form, n)
-    return np.where(dice.below(8, n) == 0, dice.dealt([0.0, 1.0, -1.0, 2.0], n), factor)
+    factor = rng.signs(n) * everyday_weights(rng, form, n)
+    return np.where(rng.below(8, n) == 0, rng.dealt([0.0, 1.0, -1.0, 2.0], n), factor)

@@ -104,7 +104,7 @@ class Worst:
     shape: tuple[int, ...]
     at: tuple[int, ...]
     got: Array
-    due: float
+    expected: float
     ulps: float
 
 
@@ -131,8 +131,8 @@ class _Batch:
 
     @classmethod
     def of(cls, judged: list[tuple[Call, Array, Truth, Errors]]) -> _Batch:
-        calls, results, dues, found = zip(*judged, strict=True)
-        sizes = [due.high.size for due in dues]
+        calls, results, all_expected, found = zip(*judged, strict=True)
+        sizes = [expected.high.size for expected in all_expected]
 
         def joined(arrays: Iterable[NDArray[Any]]) -> NDArray[Any]:
             return np.concatenate(list(arrays), axis=None)
@@ -142,12 +142,15 @@ class _Batch:
             results=results,
             starts=np.cumsum([0, *sizes[:-1]]),
             got=joined(result.values for result in results),
-            high=joined(due.high for due in dues),
-            low=joined(due.low for due in dues),
-            uncertainty=joined(due.uncertainty for due in dues),
-            scale={grade: joined(due.scale[grade] for due in dues) for grade in GRADES},
-            rest=joined(due.rest for due in dues),
-            may_overflow=joined(due.may_overflow for due in dues),
+            high=joined(expected.high for expected in all_expected),
+            low=joined(expected.low for expected in all_expected),
+            uncertainty=joined(expected.uncertainty for expected in all_expected),
+            scale={
+                grade: joined(expected.scale[grade] for expected in all_expected)
+                for grade in GRADES
+            },
+            rest=joined(expected.rest for expected in all_expected),
+            may_overflow=joined(expected.may_overflow for expected in all_expected),
             absolute=joined(errors.absolute for errors in found),
             ulps=joined(errors.ulps for errors in found),
             other_kind=joined(errors.other_kind for errors in found),
@@ -172,16 +175,16 @@ class Tally:
         self._pending: list[tuple[Call, Array, Truth, Errors]] = []
         self._elements = 0
 
-    def add(self, call: Call, quantity: str, result: Array, due: Truth, found: Errors) -> None:
+    def add(self, call: Call, quantity: str, result: Array, expected: Truth, found: Errors) -> None:
         """Takes one judged result in; result, due and found are of one shape."""
-        assert (call.surface, quantity, call.reduction, due.dtype) == (
+        assert (call.surface, quantity, call.reduction, expected.dtype) == (
             self.surface, self.quantity, self.reduction, self.dtype
         )  # fmt: skip
         self.counts["calls"] += 1
-        if due.high.size == 0:
+        if expected.high.size == 0:
             return
-        self._pending.append((call, result, due, found))
-        self._elements += max(due.high.size, math.prod(call.logits.shape))
+        self._pending.append((call, result, expected, found))
+        self._elements += max(expected.high.size, math.prod(call.logits.shape))
         if len(self._pending) >= PENDING_CALLS or self._elements >= PENDING_ELEMENTS:
             self._settle()
 
@@ -205,12 +208,12 @@ class Tally:
         if not numbers.all():
             representable = np.abs(batch.high) < FLOATS[self.dtype].overflow_threshold
             early = np.isinf(batch.got) & representable
-            as_due = np.isinf(batch.got) & ~representable
-            as_due &= np.sign(batch.got) == np.sign(batch.high)
-            as_due |= np.isnan(batch.got) & np.isnan(batch.high)
-            self.counts["infinite_or_nan_as_due"] += _count(as_due)
+            as_expected = np.isinf(batch.got) & ~representable
+            as_expected &= np.sign(batch.got) == np.sign(batch.high)
+            as_expected |= np.isnan(batch.got) & np.isnan(batch.high)
+            self.counts["infinite_or_nan_as_due"] += _count(as_expected)
             self.counts["infinite_too_early"] += _count(early)
-            self.counts["another_kind"] += _count(~numbers & ~early & ~as_due)
+            self.counts["another_kind"] += _count(~numbers & ~early & ~as_expected)
         return np.asarray(compared)
 
     def _certain(self, batch: _Batch) -> Mask:
@@ -281,8 +284,8 @@ class Tally:
         close = index[np.abs(ulps - 0.5) <= margin]
         if close.size == 0:
             return _count(ulps < 0.5)
-        due = rounded(self.dtype, batch.high[close], batch.low[close])
-        return _count(ulps < 0.5 - margin) + _count(due == batch.got[close])
+        expected = rounded(self.dtype, batch.high[close], batch.low[close])
+        return _count(ulps < 0.5 - margin) + _count(expected == batch.got[close])
 
     def _remember(self, name: str, batch: _Batch, index: NDArray[np.int64], size: Floats) -> None:
         """Keeps the worst element so far; of equally bad ones that with the smallest inputs."""
@@ -320,7 +323,7 @@ class Tally:
             shape=shape,
             at=at,
             got=got,
-            due=float(batch.high[place]),
+            expected=float(batch.high[place]),
             ulps=float(batch.ulps[place]),
         )  # fmt: skip
 
@@ -379,13 +382,13 @@ class Tallies:
     def __init__(self) -> None:
         self._tallies: dict[tuple[str, str, str, str], Tally] = {}
 
-    def add(self, call: Call, quantity: str, result: Array, due: Truth, found: Errors) -> None:
+    def add(self, call: Call, quantity: str, result: Array, expected: Truth, found: Errors) -> None:
         """Takes one judged result in; result, due and found are of one shape."""
-        key = (call.surface, quantity, due.dtype, call.reduction)
+        key = (call.surface, quantity, expected.dtype, call.reduction)
         tally = self._tallies.get(key)
         if tally is None:
             tally = self._tallies[key] = Tally(*key)
-        tally.add(call, quantity, result, due, found)
+        tally.add(call, quantity, result, expected, found)
 
     def rows(self, backend: Backend, adapter: AdapterFile) -> list[Json]:
         """The `accuracy` of a report, in an order that does not depend on the calls'."""
@@ -494,7 +497,7 @@ def worst_json(worst: Worst, backend: Backend, adapter: AdapterFile) -> Json:
         "shape": list(worst.shape),
         "index": list(worst.at),
         "got": _number_json(worst.got),
-        "due": f"{worst.due:.17g}",
+        "due": f"{worst.expected:.17g}",
         "ulps": up(worst.ulps, 4),
         "reproduce": reproduce,
     }

@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..model.call import FORWARD, Array, Call
-from ..model.expectation import AgreesWithReference, Question
+from ..model.expectation import AgreesWithReference, Case
 from ..reference import softplus
 from .errors import truth
 from .tolerance import Floats
@@ -23,12 +23,12 @@ Guess = tuple[str, Floats]
 """What may have happened, and what the result would be then."""
 
 
-def diagnosis(question: Question, quantity: str, result: Array) -> str:
+def diagnosis(case: Case, quantity: str, result: Array) -> str:
     """A clause such as "as if the weight were ignored"; "" where no guess fits, or any would."""
-    promise = question.expectation.promise
+    promise = case.expectation.promise
     if not isinstance(promise, AgreesWithReference) or result.size == 0:
         return ""
-    call = promise.promised
+    call = promise.reference_call
     if call.logits.size > MOST_ELEMENTS:
         return ""
     if not np.all(np.isfinite(result.values)):
@@ -39,12 +39,12 @@ def diagnosis(question: Question, quantity: str, result: Array) -> str:
 
 def _guessed(call: Call, quantity: str, result: Array) -> str:
     try:
-        due = truth(call, quantity, result.dtype)
+        expected = truth(call, quantity, result.dtype)
         for words, value in guesses(call, quantity, result.dtype):
-            allowed = due.tolerance["stable"]
+            allowed = expected.tolerance["stable"]
             if value.shape != result.shape:
                 continue
-            if _fits(result, value, allowed) and np.any(np.abs(value - due.high) > allowed):
+            if _fits(result, value, allowed) and np.any(np.abs(value - expected.high) > allowed):
                 return f"as if {words}"
     except (ValueError, KeyError):
         return ""
@@ -58,11 +58,11 @@ def _fits(result: Array, value: Floats, allowed: Floats) -> bool:
 
 
 def guesses(call: Call, quantity: str, dtype: str) -> Iterator[Guess]:
-    due = truth(call, quantity, dtype).high
-    yield "it were always 0", np.zeros_like(due)
-    yield "its sign were turned", -due
-    yield "it were doubled", 2 * due
-    yield "it were halved", due / 2
+    expected = truth(call, quantity, dtype).high
+    yield "it were always 0", np.zeros_like(expected)
+    yield "its sign were turned", -expected
+    yield "it were doubled", 2 * expected
+    yield "it were halved", expected / 2
     for words, other in _other_calls(call, quantity):
         if all(
             a is None or np.all(np.isfinite(a.values)) for a in (other.weight, other.pos_weight)

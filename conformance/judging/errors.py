@@ -408,31 +408,31 @@ def forget(*, truths_only: bool = False) -> None:
         _situations.clear()
 
 
-def errors(got: Array, due: Truth) -> Errors:
+def errors(got: Array, expected: Truth) -> Errors:
     """|got − truth| element by element; the shapes must be equal.
 
     Overflow is placed at 2^(emax+1), on both sides, so that a rightly infinite result has no
     error and a prematurely infinite one has the distance to the edge.
     """
     value = got.values
-    if due.in_range:
+    if expected.in_range:
         with np.errstate(all="ignore"):
-            absolute = np.abs((value - due.high) - due.low)
-            ulps = np.asarray(absolute / due.ulp)
+            absolute = np.abs((value - expected.high) - expected.low)
+            ulps = np.asarray(absolute / expected.ulp)
         if np.isfinite(absolute).all():
             return Errors(absolute, ulps, np.zeros(absolute.shape, dtype=np.bool_))
-    return _special_errors(value, due)
+    return _special_errors(value, expected)
 
 
-def _special_errors(value: Floats, due: Truth) -> Errors:
-    form = FLOATS[due.dtype]
+def _special_errors(value: Floats, expected: Truth) -> Errors:
+    form = FLOATS[expected.dtype]
     edge = form.overflow_edge
-    high = np.where(np.abs(due.high) > edge, np.copysign(edge, due.high), due.high)
-    low = np.where(np.abs(due.high) >= edge, 0.0, due.low)
-    infinite = np.isinf(due.high)  # whatever the tolerance: only that infinity will do
+    high = np.where(np.abs(expected.high) > edge, np.copysign(edge, expected.high), expected.high)
+    low = np.where(np.abs(expected.high) >= edge, 0.0, expected.low)
+    infinite = np.isinf(expected.high)  # whatever the tolerance: only that infinity will do
     both_nan = np.isnan(value) & np.isnan(high)
     with np.errstate(all="ignore"):
-        near = (np.abs(high) + due.tolerance["stable"] >= form.overflow_threshold) | infinite
+        near = (np.abs(high) + expected.tolerance["stable"] >= form.overflow_threshold) | infinite
         same_side = np.isinf(value) & (np.sign(value) == np.sign(high))
         value = np.where(same_side & near, np.copysign(edge, value), value)
         comparable = np.isfinite(value) & np.isfinite(high) & (~infinite | same_side)

@@ -23,17 +23,20 @@ from .tolerance import Floats
 QUANTITY = "grad.target"
 
 
-def by_rounded_sigmoid(due: Truth, call: Call, result: Array) -> Truth:
+def by_rounded_sigmoid(expected: Truth, call: Call, result: Array) -> Truth:
     """The truth of ∂L/∂y, widened by the rounding of σ(x); due and result have the logits' shape.
 
     Where that rounding may give 0 or 1, a result that is not finite is held to what IEEE
     arithmetic then makes of the formula: an infinity of one sign, or NaN for 0·∞.
     """
-    form = FLOATS[due.dtype]
+    form = FLOATS[expected.dtype]
     x = call.logits.values
     w, p = (np.ones(()) if a is None else a.values for a in (call.weight, call.pos_weight))
     rising, falling = sigmoid(x), sigmoid(-x)
-    off = tolerance.k(QUANTITY, due.dtype) * form.unit_roundoff * rising + form.smallest_subnormal
+    off = (
+        tolerance.k(QUANTITY, expected.dtype) * form.unit_roundoff * rising
+        + form.smallest_subnormal
+    )
     with np.errstate(all="ignore"):
         factor = _arriving(call) * w
         # 1/(1 + exp(−x)) is 0 from where exp(−x) overflows, which is among the subnormal numbers.
@@ -46,10 +49,10 @@ def by_rounded_sigmoid(due: Truth, call: Call, result: Array) -> Truth:
         widened = abs(factor) * (of_falling.spread + abs(p) * of_rising.spread)
     taken = ~np.isfinite(result.values) & ~np.isfinite(limit)
     return replace(
-        due,
-        high=np.where(taken, limit, due.high + shift),
-        low=np.where(taken, 0.0, due.low),
-        tolerance={grade: allowed + widened for grade, allowed in due.tolerance.items()},
+        expected,
+        high=np.where(taken, limit, expected.high + shift),
+        low=np.where(taken, 0.0, expected.low),
+        tolerance={grade: allowed + widened for grade, allowed in expected.tolerance.items()},
     )
 
 

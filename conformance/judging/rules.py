@@ -38,6 +38,7 @@ from ..model.dtypes import FLOATS
 from ..model.expectation import (
     AgreesWithReference,
     But,
+    Case,
     Characterise,
     EqualsCall,
     Expectation,
@@ -45,11 +46,10 @@ from ..model.expectation import (
     LeavesArguments,
     OnlyForm,
     PrintedAs,
-    Question,
     Raises,
     Refuses,
+    Repeatable,
     SameAsEager,
-    Unmoved,
 )
 from . import tolerance
 from .errors import Errors, Truth, errors, truth
@@ -64,12 +64,12 @@ class Evidence:
     """What a value was held against, element by element; `result` has the shape of `due`."""
 
     result: Array
-    due: Truth
+    expected: Truth
     found: Errors
 
 
 @dataclass(frozen=True)
-class Finding:
+class Judgement:
     """A verdict about one quantity, in words, with the numbers behind it.
 
     worst is the index of the element that decided; due and allowed are its value (high + low) and
@@ -82,7 +82,7 @@ class Finding:
     axis: Axis
     summary: str
     worst: tuple[int, ...] | None = None
-    due: tuple[float, float] | None = None
+    expected: tuple[float, float] | None = None
     allowed: float | None = None
     ulps: float | None = None
     strict: bool | None = None
@@ -91,16 +91,16 @@ class Finding:
 
 
 def judge(
-    question: Question, quantity: str, outcome: Outcome, other: Outcome | None, grade: Grade
-) -> Finding:
+    case: Case, quantity: str, outcome: Outcome, other: Outcome | None, grade: Grade
+) -> Judgement:
     """The verdict on one quantity of an answered question.
 
     other is the outcome of the last of several calls, for `EqualsCall` and `Unmoved`. The grade
     decides which of the two tolerances fails a value.
     """
     result = outcome.of(quantity)
-    promise = question.expectation.promise
-    failed = _not_answered(result)
+    promise = case.expectation.promise
+    failed = _no_result(result)
     if failed is not None:
         return failed
     assert isinstance(result, (Array, Raised))
@@ -109,15 +109,15 @@ def judge(
     if isinstance(promise, Raises):
         return _refusal(promise, result)
     if isinstance(promise, Refuses):
-        return _due_refusal(promise, result)
+        return _expected_refusal(promise, result)
     if isinstance(promise, Characterise):
-        return Finding("characterised", "semantics", _described(result))
+        return Judgement("characterised", "semantics", _described(result))
     if isinstance(promise, SameAsEager):
-        return _modes(question.call, quantity, result, other)
+        return _modes(case.call, quantity, result, other)
     if isinstance(result, Raised):
-        optional = getattr(promise, "optional", isinstance(promise, Unmoved))
-        return _open_refusal(result) if optional else _unpromised_refusal(result)
-    return _value(question, quantity, result, other, grade)
+        optional = getattr(promise, "optional", isinstance(promise, Repeatable))
+        return _open_refusal(result) if optional else _refusal_of_documented_call(result)
+    return _value(case, quantity, result, other, grade)
 
 
 class KnownBehaviour(Protocol):
@@ -135,103 +135,103 @@ class KnownBehaviour(Protocol):
     @property
     def changes(self) -> tuple[str, ...]: ...
 
-    def explained(self, question: Question) -> Question: ...
+    def explained(self, case: Case) -> Case: ...
 
 
 def excused(
-    finding: Finding,
+    judgement: Judgement,
     known: KnownBehaviour | None,
-    question: Question,
+    case: Case,
     quantity: str,
     outcome: Outcome,
     other: Outcome | None,
     grade: Grade,
-) -> Finding:
+) -> Judgement:
     """The finding, or `known` where a failing one is exactly what the release is known to do.
 
     For a comparison with eager mode, known is what is known of that mode, whose outcome is other.
     """
-    if known is None or finding.verdict not in FAILING:
-        return finding
-    promise = question.expectation.promise
+    if known is None or judgement.verdict not in FAILING:
+        return judgement
+    promise = case.expectation.promise
     if isinstance(promise, LeavesArguments):
         same = bool(outcome.changed) and set(outcome.changed) <= set(known.changes)
-    elif finding.verdict == "crashed":
+    elif judgement.verdict == "crashed":
         same = known.crashes
     elif isinstance(promise, SameAsEager):
-        formula = replace(question, expectation=Expectation(AgreesWithReference(question.call)))
+        formula = replace(case, expectation=Expectation(AgreesWithReference(case.call)))
         same = other is not None and _explains(known, formula, quantity, other, None, grade)
     else:
-        same = _explains(known, question, quantity, outcome, other, grade)
-    summary = f"{known.summary}. {finding.summary}"
+        same = _explains(known, case, quantity, outcome, other, grade)
+    summary = f"{known.summary}. {judgement.summary}"
     if not same:
-        return finding
-    return replace(finding, verdict="known", summary=summary, reason=known.reason)
+        return judgement
+    return replace(judgement, verdict="known", summary=summary, reason=known.reason)
 
 
 def _explains(
-    known: KnownBehaviour, question: Question, quantity: str, outcome: Outcome,
+    known: KnownBehaviour, case: Case, quantity: str, outcome: Outcome,
     other: Outcome | None, grade: Grade,
 ) -> bool:  # fmt: skip
-    instead = known.explained(question)
-    does = instead is not question
-    return does and judge(instead, quantity, outcome, other, grade).verdict == "conforms"
+    behaviour = known.explained(case)
+    does = behaviour is not case
+    return does and judge(behaviour, quantity, outcome, other, grade).verdict == "conforms"
 
 
-def _modes(call: Call, quantity: str, result: Array | Raised, other: Outcome | None) -> Finding:
+def _modes(call: Call, quantity: str, result: Array | Raised, other: Outcome | None) -> Judgement:
     """A compiled result against the eager one; what only one of them accepts is left open."""
     assert other is not None
     eager = other.of(quantity)
-    failed = _not_answered(eager)
+    failed = _no_result(eager)
     if failed is not None:
         return replace(failed, summary=f"in eager mode: {failed.summary}")
     assert isinstance(eager, (Array, Raised))
     if isinstance(result, Raised) or isinstance(eager, Raised):
         same = isinstance(result, Raised) and isinstance(eager, Raised)
         summary = f"compiled {_described(result)}; eager {_described(eager)}"
-        return Finding("conforms" if same else "characterised", "semantics", summary)
+        return Judgement("conforms" if same else "characterised", "semantics", summary)
     if result.dtype != eager.dtype:
         summary = f"compiled {_described(result)}; eager {_described(eager)}"
-        return Finding("deviates", "semantics", summary)
+        return Judgement("deviates", "semantics", summary)
     return _equal(call, EqualsCall(call), quantity, result, other, flushing=True)
 
 
 def _value(
-    question: Question, quantity: str, result: Array, other: Outcome | None, grade: Grade
-) -> Finding:
+    case: Case, quantity: str, result: Array, other: Outcome | None, grade: Grade
+) -> Judgement:
     """The verdict on something that was returned."""
-    promise = question.expectation.promise
-    form = _form(question, quantity, result)
+    promise = case.expectation.promise
+    form = _form(case, quantity, result)
     if form is not None:
         return form
     if isinstance(promise, OnlyForm):
-        return Finding("conforms", "semantics", f"returned {_form_of(result)}")
-    if isinstance(promise, Unmoved):
-        same = EqualsCall(question.call)
-        return _equal(question.call, same, quantity, result, other)
+        return Judgement("conforms", "semantics", f"returned {_form_of(result)}")
+    if isinstance(promise, Repeatable):
+        same = EqualsCall(case.call)
+        return _equal(case.call, same, quantity, result, other)
     if isinstance(promise, EqualsCall):
-        return _equal(question.call, promise, quantity, result, other)
+        return _equal(case.call, promise, quantity, result, other)
     if isinstance(promise, (HasValue, PrintedAs)):
-        return _stated(question.call, quantity, promise, result)
+        return _stated(case.call, quantity, promise, result)
     assert isinstance(promise, AgreesWithReference)
     return _formula(promise, quantity, result, grade)
 
 
-def _not_answered(result: Array | Failure) -> Finding | None:
+def _no_result(result: Array | Failure) -> Judgement | None:
     """The verdict where the framework gave no answer at all; None where it did, or refused."""
     if isinstance(result, (Array, Raised)):
         return None
     if isinstance(result, Unsupported):
-        return Finding("unsupported", "semantics", f"cannot be asked here: {result.reason}")
+        return Judgement("unsupported", "semantics", f"cannot be asked here: {result.reason}")
     if isinstance(result, Faulty):
         summary = f"a fault of the adapter, not of the framework ({result.during}): {result.reason}"
-        return Finding("crashed", "semantics", one_line(summary, 400))
+        return Judgement("crashed", "semantics", one_line(summary, 400))
     if isinstance(result, TimedOut):
         summary = f"no answer within {result.seconds:g} s ({result.during}); the worker was killed"
-        return Finding("timed-out", "semantics", summary)
+        return Judgement("timed-out", "semantics", summary)
     said = steady(telling_line(result.stderr))
-    told = f": {one_line(said)}" if said else ""
-    return Finding("crashed", "semantics", f"{result.cause} ({result.during}){told}")
+    message = f": {one_line(said)}" if said else ""
+    return Judgement("crashed", "semantics", f"{result.cause} ({result.during}){message}")
 
 
 def telling_line(stderr: tuple[str, ...]) -> str:
@@ -282,72 +282,78 @@ def shown(result: Array, most: int = 6) -> str:
     return f"[{', '.join(first)}{more}]" if result.shape else first[0]
 
 
-def _refusal(promise: Raises, result: Array | Raised) -> Finding:
-    due = " or ".join(promise.types)
+def _refusal(promise: Raises, result: Array | Raised) -> Judgement:
+    expected = " or ".join(promise.types)
     if isinstance(result, Raised):
         if set(promise.types) & {result.type, *result.bases}:
-            return Finding("conforms", "semantics", f"refused with {result.type} as documented")
-        summary = f"{due} is documented; raised {result.type}: {one_line(result.message)}"
-        return Finding("deviates", "semantics", summary)
-    summary = f"{due} is documented; accepted, and returned {_form_of(result)}: {shown(result)}"
-    return Finding("deviates", "semantics", summary)
+            return Judgement("conforms", "semantics", f"refused with {result.type} as documented")
+        summary = f"{expected} is documented; raised {result.type}: {one_line(result.message)}"
+        return Judgement("deviates", "semantics", summary)
+    summary = (
+        f"{expected} is documented; accepted, and returned {_form_of(result)}: {shown(result)}"
+    )
+    return Judgement("deviates", "semantics", summary)
 
 
-def _due_refusal(promise: Refuses, result: Array | Raised) -> Finding:
+def _expected_refusal(promise: Refuses, result: Array | Raised) -> Judgement:
     if isinstance(result, Raised):
         summary = f"refused with {result.type}: {one_line(result.message)}"
-        return Finding("conforms", "semantics", summary)
+        return Judgement("conforms", "semantics", summary)
     summary = f"{promise.why}; accepted, and returned {_form_of(result)}: {shown(result)}"
-    return Finding("deviates", "semantics", summary)
+    return Judgement("deviates", "semantics", summary)
 
 
-def _arguments(outcome: Outcome) -> Finding:
+def _arguments(outcome: Outcome) -> Judgement:
     if outcome.changed:
         changed = " and ".join(outcome.changed)
-        return Finding("deviates", "semantics", f"{changed} had other bits after the call")
-    return Finding("conforms", "semantics", "the arguments have the same bits after the call")
+        return Judgement("deviates", "semantics", f"{changed} had other bits after the call")
+    return Judgement("conforms", "semantics", "the arguments have the same bits after the call")
 
 
-def _open_refusal(result: Raised) -> Finding:
-    return Finding("characterised", "semantics", _described(result))
+def _open_refusal(result: Raised) -> Judgement:
+    return Judgement("characterised", "semantics", _described(result))
 
 
-def _unpromised_refusal(result: Raised) -> Finding:
+def _refusal_of_documented_call(result: Raised) -> Judgement:
     at = "" if result.during == FORWARD else f" during {result.during}"
     summary = f"documented to work; raised {result.type}{at}: {one_line(result.message)}"
-    return Finding("deviates", "semantics", summary)
+    return Judgement("deviates", "semantics", summary)
 
 
-def _form(question: Question, quantity: str, result: Array) -> Finding | None:
+def _form(case: Case, quantity: str, result: Array) -> Judgement | None:
     """Deviating shape or dtype, None where both are as promised."""
-    shape, dtype = _due_form(question, quantity)
+    shape, dtype = _expected_form(case, quantity)
     if shape is not None and result.shape != shape:
-        due = f"shape {list(shape)} is due"
-        return Finding("deviates", "semantics", f"{due}; returned {_form_of(result)}")
+        expected = f"shape {list(shape)} is due"
+        return Judgement("deviates", "semantics", f"{expected}; returned {_form_of(result)}")
     if dtype is not None and result.dtype != dtype:
-        return Finding("deviates", "semantics", f"{dtype} is due; returned {_form_of(result)}")
+        return Judgement("deviates", "semantics", f"{dtype} is due; returned {_form_of(result)}")
     return None
 
 
-def _due_form(question: Question, quantity: str) -> tuple[tuple[int, ...] | None, str | None]:
+def _expected_form(case: Case, quantity: str) -> tuple[tuple[int, ...] | None, str | None]:
     """The shape and dtype due: as stated, else as rule 2 says for a value that is judged.
 
     Arguments of one dtype give a result of that dtype; a mixture leaves the dtype open.
     """
-    expectation: Expectation = question.expectation
-    call = question.call
+    expectation: Expectation = case.expectation
+    call = case.call
     judged = not isinstance(expectation.promise, OnlyForm)
     if quantity != FORWARD:
         argument = call.argument(quantity.split(".")[1])
         assert argument is not None
         return argument.shape, expectation.dtype or argument.dtype
-    promised = expectation.promise
-    source = promised.promised if isinstance(promised, AgreesWithReference) else call
+    reference_call = expectation.promise
+    source = (
+        reference_call.reference_call if isinstance(reference_call, AgreesWithReference) else call
+    )
     shape = source.logits.shape if source.reduction == "none" else ()
     dtypes = {a.dtype for a in (call.logits, call.target, call.weight, call.pos_weight) if a}
     dtype = call.logits.dtype if len(dtypes) == 1 else None
-    due_shape = expectation.shape if expectation.shape is not None else (shape if judged else None)
-    return due_shape, expectation.dtype or (dtype if judged else None)
+    expected_shape = (
+        expectation.shape if expectation.shape is not None else (shape if judged else None)
+    )
+    return expected_shape, expectation.dtype or (dtype if judged else None)
 
 
 def _judging_dtype(call: Call, result: Array) -> str:
@@ -357,155 +363,165 @@ def _judging_dtype(call: Call, result: Array) -> str:
     return min(names, key=lambda name: FLOATS[name].precision) if names else "float64"
 
 
-def _formula(promise: AgreesWithReference, quantity: str, result: Array, grade: Grade) -> Finding:
+def _formula(promise: AgreesWithReference, quantity: str, result: Array, grade: Grade) -> Judgement:
     """The value against the reference, on two axes."""
-    promised = promise.promised
+    reference_call = promise.reference_call
     if result.dtype not in FLOATS:
         summary = f"a floating point result is due; returned {_form_of(result)}: {shown(result)}"
-        return Finding("deviates", "semantics", summary)
-    due = truth(promised, quantity, _judging_dtype(promised, result))
+        return Judgement("deviates", "semantics", summary)
+    expected = truth(reference_call, quantity, _judging_dtype(reference_call, result))
     if promise.but is not None:
-        due = _excepted(due, promise.but, promised)
+        expected = _excepted(expected, promise.but, reference_call)
     if promise.another_count:
-        due = _counted_otherwise(due, promised, result)
+        expected = _counted_otherwise(expected, reference_call, result)
     if promise.logs_of_sigmoid:
-        due = by_rounded_sigmoid(due, promised, result)
+        expected = by_rounded_sigmoid(expected, reference_call, result)
     if promise.running_totals:
-        due = _added_one_by_one(due, promised, promise.running_totals)
-    return compare(result, due, grade, promise.slack)
+        expected = _added_one_by_one(expected, reference_call, promise.running_totals)
+    return compare(result, expected, grade, promise.slack)
 
 
-def _added_one_by_one(due: Truth, call: Call, totals: int) -> Truth:
+def _added_one_by_one(expected: Truth, call: Call, totals: int) -> Truth:
     """The truth where each total may lose a unit roundoff for every element added to it.
 
     The bound of sequential summation (Higham, Accuracy and Stability of Numerical Algorithms, §4.2)
     is n/totals·u·Σ|terms|; |Σ terms| stands for that, which is less where terms cancel.
     """
-    accumulator = FLOATS[tolerance.ACCUMULATOR[due.dtype]]
-    lost = call.logits.size / totals * accumulator.unit_roundoff * np.abs(due.high)
-    return replace(due, tolerance={grade: a + lost for grade, a in due.tolerance.items()})
+    accumulator = FLOATS[tolerance.ACCUMULATOR[expected.dtype]]
+    lost = call.logits.size / totals * accumulator.unit_roundoff * np.abs(expected.high)
+    return replace(expected, tolerance={grade: a + lost for grade, a in expected.tolerance.items()})
 
 
-def _counted_otherwise(due: Truth, call: Call, result: Array) -> Truth:
+def _counted_otherwise(expected: Truth, call: Call, result: Array) -> Truth:
     """The truth if the mean were over the number of elements that fits the result best."""
-    if result.shape != due.high.shape:
-        return due
+    if result.shape != expected.high.shape:
+        return expected
     n = call.logits.size
-    fits = [_divided(due, n / count) for count in _plausible_counts(due, n, result)]
-    return min(fits, key=lambda fit: _misfit(fit, result), default=due)
+    fits = [_divided(expected, n / count) for count in _plausible_counts(expected, n, result)]
+    return min(fits, key=lambda fit: _misfit(fit, result), default=expected)
 
 
-def _plausible_counts(due: Truth, n: int, result: Array) -> list[int]:
+def _plausible_counts(expected: Truth, n: int, result: Array) -> list[int]:
     """The whole numbers about n·due/result, by least squares over all elements.
 
     A single element does not tell: in float16 its own rounding is worth one in two thousand.
     """
     with np.errstate(all="ignore"):
-        weight = (np.max(due.tolerance["stable"], initial=0.0) / due.tolerance["stable"]) ** 2
-        guess = n * np.sum(weight * due.high**2) / np.sum(weight * due.high * result.values)
+        weight = (
+            np.max(expected.tolerance["stable"], initial=0.0) / expected.tolerance["stable"]
+        ) ** 2
+        guess = (
+            n * np.sum(weight * expected.high**2) / np.sum(weight * expected.high * result.values)
+        )
     if not (np.isfinite(guess) and guess >= 0.5):
         return []
     return [count for count in range(round(guess) - 2, round(guess) + 3) if count >= 1]
 
 
-def _divided(due: Truth, ratio: float) -> Truth:
+def _divided(expected: Truth, ratio: float) -> Truth:
     """The truth times a ratio; what is lost to underflow does not shrink with it."""
-    rest = due.rest * max(ratio, 1.0)
-    tolerances = {grade: ratio * (a - due.rest) + rest for grade, a in due.tolerance.items()}
-    high, low = ratio * due.high, ratio * due.low
-    uncertainty = ratio * due.uncertainty + 2.0**-50 * np.abs(high)
-    return replace(due, high=high, low=low, tolerance=tolerances, uncertainty=uncertainty)
+    rest = expected.rest * max(ratio, 1.0)
+    tolerances = {
+        grade: ratio * (a - expected.rest) + rest for grade, a in expected.tolerance.items()
+    }
+    high, low = ratio * expected.high, ratio * expected.low
+    uncertainty = ratio * expected.uncertainty + 2.0**-50 * np.abs(high)
+    return replace(expected, high=high, low=low, tolerance=tolerances, uncertainty=uncertainty)
 
 
-def _misfit(due: Truth, result: Array) -> float:
+def _misfit(expected: Truth, result: Array) -> float:
     """The largest error, in tolerances."""
     with np.errstate(all="ignore"):
-        return float(np.max(np.abs(result.values - due.high) / due.tolerance["stable"], initial=0))
+        return float(
+            np.max(np.abs(result.values - expected.high) / expected.tolerance["stable"], initial=0)
+        )
 
 
-def _excepted(due: Truth, but: But, call: Call) -> Truth:
+def _excepted(expected: Truth, but: But, call: Call) -> Truth:
     """The truth with a release's own value where its known exception applies."""
-    applies = np.ones(due.high.shape, dtype=bool)
+    applies = np.ones(expected.high.shape, dtype=bool)
     for name, value in but.where.items():
         argument = call.argument(name)
-        if argument is not None and argument.shape == due.high.shape:
+        if argument is not None and argument.shape == expected.high.shape:
             applies &= argument.values == value
         else:
             applies[...] = False
-    high = np.where(applies, but.value, due.high)
-    return replace(due, high=high, low=np.where(applies, 0.0, due.low))
+    high = np.where(applies, but.value, expected.high)
+    return replace(expected, high=high, low=np.where(applies, 0.0, expected.low))
 
 
-def compare(result: Array, due: Truth, grade: Grade, slack: float = 1.0) -> Finding:
+def compare(result: Array, expected: Truth, grade: Grade, slack: float = 1.0) -> Judgement:
     """Element by element: another kind of number, a wrong formula, too inexact, undecidable.
 
     slack multiplies the tolerance.
     """
     if result.size == 0:
-        return Finding("conforms", "accuracy", "nothing to compare: no elements", strict=True)
-    found = errors(result, due)
-    evidence = Evidence(result, due, found)
-    allowed = due.tolerance[grade] if slack == 1.0 else slack * due.tolerance[grade]
+        return Judgement("conforms", "accuracy", "nothing to compare: no elements", strict=True)
+    found = errors(result, expected)
+    evidence = Evidence(result, expected, found)
+    allowed = expected.tolerance[grade] if slack == 1.0 else slack * expected.tolerance[grade]
     absolute = found.absolute
     early = np.zeros(absolute.shape, dtype=bool)
     if np.any(found.other_kind):
-        early = np.isinf(result.values) & due.may_overflow
-        early &= np.sign(result.values) == np.sign(due.high)
-        early |= np.isnan(result.values) & due.may_cancel
-        early &= np.isfinite(due.high)
+        early = np.isinf(result.values) & expected.may_overflow
+        early &= np.sign(result.values) == np.sign(expected.high)
+        early |= np.isnan(result.values) & expected.may_cancel
+        early &= np.isfinite(expected.high)
         other_kind = found.other_kind & ~early
         if np.any(other_kind):
             at = _first(other_kind)
             return _at(at, evidence, allowed, "semantics", "deviates")
         absolute = np.where(early, 0.0, absolute)
-    within = (absolute <= due.tolerance["strict"]) | (absolute == 0)  # an infinity has no tolerance
+    within = (absolute <= expected.tolerance["strict"]) | (
+        absolute == 0
+    )  # an infinity has no tolerance
     strict = bool(np.all(within & ~early))
     with np.errstate(invalid="ignore"):
-        fails = absolute - allowed > due.uncertainty
+        fails = absolute - allowed > expected.uncertainty
     if grade == "strict":
         fails = fails | early
     if np.any(fails):
         at = _worst(np.where(fails, absolute, 0.0), allowed)
         # What a backend does with subnormal numbers is recorded, and fails only the strict grade.
-        gone = absolute - allowed <= due.flushed + due.uncertainty
+        gone = absolute - allowed <= expected.flushed + expected.uncertainty
         if grade == "stable" and np.all(gone | ~fails):
-            told = f"as if subnormal numbers were 0: {_told(at, evidence)}"
-            finding = _at(at, evidence, allowed, "accuracy", "conforms")
-            return replace(finding, strict=False, summary=told)
-        wrong = bool(np.any(absolute - due.uncertainty > due.formula))
+            message = f"as if subnormal numbers were 0: {_told(at, evidence)}"
+            judgement = _at(at, evidence, allowed, "accuracy", "conforms")
+            return replace(judgement, strict=False, summary=message)
+        wrong = bool(np.any(absolute - expected.uncertainty > expected.formula))
         axis: Axis = "semantics" if wrong else "accuracy"
         return replace(_at(at, evidence, allowed, axis, "deviates"), strict=strict)
-    unsure = _unsure(due, grade)
+    unsure = _unsure(expected, grade)
     if np.any(unsure):
         return _at(_first(unsure), evidence, allowed, "accuracy", "refused")
-    finding = _at(_worst(absolute, allowed), evidence, allowed, "accuracy", "conforms")
+    judgement = _at(_worst(absolute, allowed), evidence, allowed, "accuracy", "conforms")
     if strict:
-        return replace(finding, strict=True)
-    return replace(finding, strict=False, summary=_beyond_strict(finding, evidence, early))
+        return replace(judgement, strict=True)
+    return replace(judgement, strict=False, summary=_beyond_strict(judgement, evidence, early))
 
 
-def _beyond_strict(finding: Finding, evidence: Evidence, early: Mask) -> str:
+def _beyond_strict(judgement: Judgement, evidence: Evidence, early: Mask) -> str:
     """What the strict grade has against a value that the stable grade lets pass."""
-    due = evidence.due
-    beyond = (evidence.found.absolute > due.tolerance["strict"]) | early
-    at = _worst(np.where(beyond, evidence.found.absolute, 0.0), due.tolerance["strict"])
+    expected = evidence.expected
+    beyond = (evidence.found.absolute > expected.tolerance["strict"]) | early
+    at = _worst(np.where(beyond, evidence.found.absolute, 0.0), expected.tolerance["strict"])
     at = _first(early) if np.any(early) else at
-    return f"{finding.summary}; beyond the strict grade: {_told(at, evidence)}"
+    return f"{judgement.summary}; beyond the strict grade: {_told(at, evidence)}"
 
 
 def _told(at: tuple[int, ...], evidence: Evidence) -> str:
     where = f" at {list(at)}" if at else ""
-    got, due = float(evidence.result.values[at]), float(evidence.due.high[at])
-    return f"{got:.9g} where {due:.9g} is due{where}"
+    got, expected = float(evidence.result.values[at]), float(evidence.expected.high[at])
+    return f"{got:.9g} where {expected:.9g} is due{where}"
 
 
-def _unsure(due: Truth, grade: Grade) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+def _unsure(expected: Truth, grade: Grade) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
     """Where the reference cannot carry a verdict (see tolerance.REFERENCE_SHARE)."""
-    finite = np.isfinite(due.high)
-    bearable = tolerance.REFERENCE_SHARE * np.maximum(due.ulp, due.tolerance[grade])
+    finite = np.isfinite(expected.high)
+    bearable = tolerance.REFERENCE_SHARE * np.maximum(expected.ulp, expected.tolerance[grade])
     # float64's own subnormals: no reference is finer than their grid, and `compare` adds it.
     bearable = np.maximum(bearable, 4 * FLOATS["float64"].smallest_subnormal)
-    return np.asarray(finite & (due.uncertainty > bearable))
+    return np.asarray(finite & (expected.uncertainty > bearable))
 
 
 def _first(mask: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]) -> tuple[int, ...]:
@@ -523,16 +539,16 @@ def _worst(absolute: Floats, allowed: Floats) -> tuple[int, ...]:
 
 def _at(
     at: tuple[int, ...], evidence: Evidence, allowances: Floats, axis: Axis, verdict: Verdict
-) -> Finding:
-    due, result = evidence.due, evidence.result
-    high, low = float(due.high[at]), float(due.low[at])
+) -> Judgement:
+    expected, result = evidence.expected, evidence.result
+    high, low = float(expected.high[at]), float(expected.low[at])
     allowed = float(allowances[at])
     error = float(evidence.found.ulps[at])
     where = f" at {list(at)}" if at else ""
     if verdict == "refused":
         summary = (
-            f"the reference is uncertain by {float(due.uncertainty[at]):.2g}{where}, too much to "
-            f"judge {float(result.values[at]):.17g}"
+            f"the reference is uncertain by {float(expected.uncertainty[at]):.2g}{where}, "
+            f"too much to judge {float(result.values[at]):.17g}"
         )
     elif verdict == "conforms":
         summary = f"agrees with the formula: at most {error:.3g} ulp off{where}"
@@ -542,12 +558,12 @@ def _at(
         off = off if comparable else "not that kind of number"
         summary = f"{high:.17g} is due{where}; got {float(result.values[at]):.17g}, {off}"
     ulps_off = error if np.isfinite(error) else None
-    return Finding(verdict, axis, summary, at, (high, low), allowed, ulps_off, evidence=evidence)
+    return Judgement(verdict, axis, summary, at, (high, low), allowed, ulps_off, evidence=evidence)
 
 
-def _stated(call: Call, quantity: str, promise: HasValue | PrintedAs, result: Array) -> Finding:
+def _stated(call: Call, quantity: str, promise: HasValue | PrintedAs, result: Array) -> Judgement:
     """A value or printed example of the document, within half a digit and the tolerance."""
-    due = truth(call, quantity, _judging_dtype(call, result))
+    expected = truth(call, quantity, _judging_dtype(call, result))
     if isinstance(promise, PrintedAs):
         numbers = np.array([float(text) for text in promise.texts])
         half = np.array([float(_half_digit(text)) for text in promise.texts])
@@ -555,21 +571,21 @@ def _stated(call: Call, quantity: str, promise: HasValue | PrintedAs, result: Ar
         numbers = np.array(promise.values)
         half = np.zeros_like(numbers)
     stated = np.broadcast_to(numbers.reshape(promise.shape), result.shape)
-    room = np.broadcast_to(half.reshape(promise.shape), result.shape) + due.tolerance["stable"]
+    room = np.broadcast_to(half.reshape(promise.shape), result.shape) + expected.tolerance["stable"]
     with np.errstate(all="ignore"):
         off = np.abs(result.values - stated)
     same = (np.isnan(result.values) & np.isnan(stated)) | (result.values == stated)
     fails = ~same & ~(off <= room)
     if not np.any(fails):
-        return Finding("conforms", "semantics", f"agrees with the document: {shown(result)}")
+        return Judgement("conforms", "semantics", f"agrees with the document: {shown(result)}")
     at = _first(fails)
     where = f" at {list(at)}" if at else ""
     summary = (
         f"the document says {stated[at]:.9g}{where}; got {result.values[at]:.9g}, "
-        f"and its formula gives {due.high[at]:.17g}"
+        f"and its formula gives {expected.high[at]:.17g}"
     )
     exact = (float(stated[at]), 0.0)
-    return Finding("deviates", "semantics", summary, at, exact, float(room[at]))
+    return Judgement("deviates", "semantics", summary, at, exact, float(room[at]))
 
 
 def _half_digit(text: str) -> Decimal:
@@ -582,22 +598,22 @@ def _half_digit(text: str) -> Decimal:
 def _equal(
     call: Call, promise: EqualsCall, quantity: str, result: Array, other: Outcome | None,
     flushing: bool = False,
-) -> Finding:  # fmt: skip
+) -> Judgement:  # fmt: skip
     """Two calls of which one must give a known multiple of the other.
 
     flushing: one of them may treat subnormal numbers as 0, which fails no stable grade.
     """
     assert other is not None
     second = other.of(quantity)
-    failed = _not_answered(second)
+    failed = _no_result(second)
     if failed is not None:
         return failed
     if isinstance(second, Raised):
-        return _open_refusal(second) if promise.optional else _unpromised_refusal(second)
+        return _open_refusal(second) if promise.optional else _refusal_of_documented_call(second)
     assert isinstance(second, Array)
     if promise.order is None and second.shape != result.shape:
         forms = f"{_form_of(result)} against {_form_of(second)}"
-        return Finding("deviates", "semantics", f"two equal calls returned {forms}")
+        return Judgement("deviates", "semantics", f"two equal calls returned {forms}")
     this = truth(call, quantity, _judging_dtype(call, result))
     room = this.tolerance["stable"] + (this.flushed if flushing else 0.0)
     allowed = truth(promise.other, quantity, _judging_dtype(promise.other, second))
@@ -608,7 +624,7 @@ def _equal(
     same = (np.isnan(result.values) & np.isnan(expected)) | (result.values == expected)
     fails = ~same & ~(off <= room)
     if not np.any(fails):
-        return Finding("conforms", "semantics", f"both calls agree: {shown(result)}")
+        return Judgement("conforms", "semantics", f"both calls agree: {shown(result)}")
     at = _first(fails)
     times = "" if promise.factor == 1.0 else f"{promise.factor:g} times "
     where = f" at {list(at)}" if at else ""
@@ -616,8 +632,9 @@ def _equal(
         f"{times}the other call gives {float(expected[at]):.17g}{where}; "
         f"got {float(result.values[at]):.17g} (tolerance {float(room[at]):.3g})"
     )
-    due = (float(expected[at]), 0.0)
-    return Finding("deviates", "semantics", summary, at, due, float(room[at]))
+    return Judgement(
+        "deviates", "semantics", summary, at, (float(expected[at]), 0.0), float(room[at])
+    )
 
 
 def _ordered(values: Floats, promise: EqualsCall, result: Array) -> Floats:

@@ -14,11 +14,11 @@ from ..model.call import ARGUMENTS, FORWARD, Array, Call
 from ..model.expectation import (
     AgreesWithReference,
     But,
+    Case,
     Expectation,
     HasValue,
     OnlyForm,
     Promise,
-    Question,
     Raises,
     Refuses,
 )
@@ -48,7 +48,7 @@ class NothingSaid(ValueError):
 
 
 @dataclass(frozen=True)
-class Instead:
+class Behaviour:
     """What happens instead. Only one of these is stated; shape and dtype may stand beside it:
 
     value       every element is this number
@@ -82,27 +82,27 @@ class Instead:
         """Whether it is said of the value returned or the exception, so that a judge can tell."""
         return not (self.crashes or self.changes)
 
-    def expectation(self, question: Question, quantity: str) -> Expectation:
+    def expectation(self, case: Case, quantity: str) -> Expectation:
         """What to expect of one quantity of the question. Raises NothingSaid."""
-        promise = self._promise(question, quantity)
-        return Expectation(promise, self._shape(question, promise), self._dtype(question))
+        promise = self._promise(case, quantity)
+        return Expectation(promise, self._shape(case, promise), self._dtype(case))
 
-    def _promise(self, question: Question, quantity: str) -> Promise:
-        due = question.expectation.promise
+    def _promise(self, case: Case, quantity: str) -> Promise:
+        expected = case.expectation.promise
         if self.raises:
             return Raises(self.raises)
         if self.accepts:
-            if not isinstance(due, (Refuses, Raises)):
+            if not isinstance(expected, (Refuses, Raises)):
                 raise NothingSaid("a refusal is due where `accepts` is what happens instead")
             return OnlyForm()
         if self.value is not None:
             return HasValue((), (self.value,))
         if self.logs_of_sigmoid and quantity != QUANTITY:
             raise NothingSaid(f"logs_of_sigmoid is about {QUANTITY}")
-        promised = self._promised(question.call, due)
-        _require_meaning(promised, question.call, quantity)
+        reference_call = self._reference_call(case.call, expected)
+        _require_meaning(reference_call, case.call, quantity)
         return AgreesWithReference(
-            promised,
+            reference_call,
             slack=self.slack,
             but=self.but,
             another_count=self.another_count,
@@ -110,26 +110,28 @@ class Instead:
             running_totals=self.running_totals,
         )
 
-    def _promised(self, call: Call, due: Promise) -> Call:
+    def _reference_call(self, call: Call, expected: Promise) -> Call:
         if self.reference is not None:
-            promised = _changed(call, self.reference)
+            reference_call = _changed(call, self.reference)
         else:
-            promised = due.promised if isinstance(due, AgreesWithReference) else call
-        return _grown(promised) if self.shape == "broadcast" else promised
+            reference_call = (
+                expected.reference_call if isinstance(expected, AgreesWithReference) else call
+            )
+        return _grown(reference_call) if self.shape == "broadcast" else reference_call
 
-    def _shape(self, question: Question, promise: Promise) -> tuple[int, ...] | None:
+    def _shape(self, case: Case, promise: Promise) -> tuple[int, ...] | None:
         if self.shape == "broadcast":
-            return result_shape(_grown(question.call))
+            return result_shape(_grown(case.call))
         if self.shape is not None:
             return self.shape
-        return None if isinstance(promise, AgreesWithReference) else question.expectation.shape
+        return None if isinstance(promise, AgreesWithReference) else case.expectation.shape
 
-    def _dtype(self, question: Question) -> str | None:
+    def _dtype(self, case: Case) -> str | None:
         if self.dtype is None:
-            return question.expectation.dtype
+            return case.expectation.dtype
         if self.dtype not in ARGUMENTS:
             return self.dtype
-        argument = question.call.argument(self.dtype)
+        argument = case.call.argument(self.dtype)
         if argument is None:
             raise NothingSaid(f"the call has no {self.dtype} to take the dtype of")
         return argument.dtype
@@ -182,23 +184,23 @@ def _repeated(array: Array, shape: tuple[int, ...]) -> Array:
     return Array(array.dtype, shape, np.broadcast_to(array.bits, shape).tobytes())
 
 
-def _require_meaning(promised: Call, call: Call, quantity: str) -> None:
+def _require_meaning(reference_call: Call, call: Call, quantity: str) -> None:
     """Raises NothingSaid where the formula has no such quantity for the call as it is promised."""
-    shape = promised.logits.shape
-    if promised.target.shape != shape:
+    shape = reference_call.logits.shape
+    if reference_call.target.shape != shape:
         raise NothingSaid("the formula needs a target of the logits' shape")
     for name in ("weight", "pos_weight"):
-        array = promised.argument(name)
+        array = reference_call.argument(name)
         if array is not None and not broadcasts(array.shape, shape):
             raise NothingSaid(f"the formula needs a {name} that broadcasts to the logits' shape")
-    if promised.reduction not in ("none", "mean", "sum"):
-        raise NothingSaid(f"the formula has no reduction {promised.reduction!r}")
+    if reference_call.reduction not in ("none", "mean", "sum"):
+        raise NothingSaid(f"the formula has no reduction {reference_call.reduction!r}")
     if quantity == FORWARD:
         return
-    upstream = promised.upstream
-    if upstream is not None and upstream.shape != result_shape(promised):
+    upstream = reference_call.upstream
+    if upstream is not None and upstream.shape != result_shape(reference_call):
         raise NothingSaid("the formula's upstream gradient has the shape of its loss")
     name = quantity.split(".")[1]
-    given, other = call.argument(name), promised.argument(name)
+    given, other = call.argument(name), reference_call.argument(name)
     if given is None or other is None or given.shape != other.shape:
         raise NothingSaid(f"a gradient needs {name} in the formula, of the shape that was given")

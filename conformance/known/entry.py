@@ -9,9 +9,9 @@ from packaging.specifiers import SpecifierSet
 
 from ..model.call import Backend
 from ..model.check import Axis
-from ..model.expectation import Question
+from ..model.expectation import Case
 from . import versions as ranges
-from .behaviour import Instead, NothingSaid
+from .behaviour import Behaviour, NothingSaid
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Known:
     axis: Axis
     reason: str
     upstream: str | None
-    instead: Instead
-    witness: Question
+    behaviour: Behaviour
+    witness: Case
     file: Path
     line: int
 
@@ -45,33 +45,33 @@ class Known:
             and (not self.devices or backend.device.split(":")[0] in self.devices)
         )
 
-    def explained(self, question: Question) -> Question:
+    def explained(self, case: Case) -> Case:
         """The same question, expecting what the release does instead.
 
         An outcome that deviates from `question` is this known deviation only if it conforms to
         the explained one. Where nothing is said of such a call, the question comes back as it was.
         """
-        if not self.instead.of_the_result:
-            return question
+        if not self.behaviour.of_the_result:
+            return case
         try:
-            expectation = self.instead.expectation(question, self.quantity)
+            expectation = self.behaviour.expectation(case, self.quantity)
         except NothingSaid:
-            return question
-        return replace(question, expectation=expectation)
+            return case
+        return replace(case, expectation=expectation)
 
     @property
     def crashes(self) -> bool:
-        return self.instead.crashes
+        return self.behaviour.crashes
 
     @property
     def changes(self) -> tuple[str, ...]:
-        return self.instead.changes
+        return self.behaviour.changes
 
     @property
     def summary(self) -> str:
         """Which releases, why, and where it is reported; one line."""
-        told = f"; {self.upstream}" if self.upstream else ""
-        return f"known ({self.backend} {ranges.shown(self.versions)}): {self.reason}{told}"
+        text = f"; {self.upstream}" if self.upstream else ""
+        return f"known ({self.backend} {ranges.shown(self.versions)}): {self.reason}{text}"
 
     def overlaps(self, other: Known) -> bool:
         """Whether both are about one check of one release, mode and device."""

@@ -13,14 +13,14 @@ from ..casefile.load import case_files
 from ..casefile.model import CallSpec, ExpectSpec
 from ..casefile.tree import CaseFileError, Path_, Tree, read
 from ..model.call import FORWARD, QUANTITIES, Call
-from ..model.expectation import AgreesWithReference, Expectation, Question, Source
+from ..model.expectation import AgreesWithReference, Case, Expectation, Source
 from .behaviour import NothingSaid
 from .entry import Known
 from .expand import Entry, expanded
 from .model import EntrySpec, KnownFileSpec
 
 KINDS = ("documented", "property", "relation", "contract", "error", "special", "reduction", "sweep")
-DUE: Mapping[str, object] = {"reference": True}
+EXPECTED: Mapping[str, object] = {"reference": True}
 """What a witness is due to do where its entry does not say: agree with the formula."""
 
 
@@ -88,7 +88,7 @@ class _Reader:
             if mode not in self.adapter.modes:
                 modes = ", ".join(self.adapter.modes)
                 raise self.error(("modes", i), f"a mode of {self.adapter.name} ({modes})")
-        question, quantity = self.question_id(check)
+        case, quantity = self.case_id(check)
         known = Known(
             backend=self.adapter.name,
             check=check,
@@ -99,20 +99,20 @@ class _Reader:
             axis=spec.axis,
             reason=" ".join(spec.reason.split()),
             upstream=spec.upstream,
-            instead=spec.instead.instead(),
-            witness=self.witness(spec, question, quantity),
+            behaviour=spec.behaviour.behaviour(),
+            witness=self.witness(spec, case, quantity),
             file=self.tree.file,
             line=self.tree.places[(*self.entry.path, "checks")][0],
         )
         self.require_said(known)
         return known
 
-    def question_id(self, check: str) -> tuple[str, str]:
+    def case_id(self, check: str) -> tuple[str, str]:
         """The id of the check's question, and its quantity."""
-        question, colon, last = check.rpartition(":")
+        case, colon, last = check.rpartition(":")
         if not colon or last not in QUANTITIES:
-            question, last = check, FORWARD
-        surface, *rest = question.split("/")
+            case, last = check, FORWARD
+        surface, *rest = case.split("/")
         if surface not in self.adapter.surfaces:
             surfaces = ", ".join(self.adapter.surfaces)
             raise self.error(("checks",), f"a surface of {self.adapter.name} ({surfaces}) first")
@@ -120,9 +120,9 @@ class _Reader:
             kinds = ", ".join(KINDS)
             what = f"a check id, surface/kind/name with a kind of {kinds}, not {check!r}"
             raise self.error(("checks",), what)
-        return question, last
+        return case, last
 
-    def witness(self, spec: EntrySpec, question: str, quantity: str) -> Question:
+    def witness(self, spec: EntrySpec, case: str, quantity: str) -> Case:
         """The pinned call as a question about the check's own quantity."""
 
         def place(loc: Path_) -> Path_:
@@ -132,19 +132,19 @@ class _Reader:
         if given.gradients:
             what = "no gradients: a witness is asked for the quantity of its check"
             raise self.error(("witness", "call", "gradients"), what)
-        surface, kind, _ = question.split("/", 2)
+        surface, kind, _ = case.split("/", 2)
         at = self.entry.place(("witness", "expect"))
         builder = Builder(self.tree, surface, place, at)
         call = replace(builder.call(given), want=(quantity,))
         if quantity != FORWARD and call.argument(quantity.split(".")[1]) is None:
             raise self.error(("witness", "call"), f"{quantity.split('.')[1]}, for its gradient")
         before = self.before(spec, surface, at, quantity)
-        due = spec.witness.expect or ExpectSpec.model_validate(DUE)
-        return Question(
-            id=question,
+        expected = spec.witness.expect or ExpectSpec.model_validate(EXPECTED)
+        return Case(
+            id=case,
             kind=kind,
             call=call,
-            expectation=_asking(quantity, builder.expectation(due, given, call)),
+            expectation=_planned_case(quantity, builder.expectation(expected, given, call)),
             source=Source(
                 f"known deviations of {self.adapter.name}", " ".join(spec.reason.split())
             ),
@@ -164,24 +164,24 @@ class _Reader:
 
     def require_said(self, known: Known) -> None:
         """`instead` has to say something of the witness, or it would excuse nothing."""
-        instead = known.instead
-        if known.quantity != FORWARD and instead.shape is not None:
+        behaviour = known.behaviour
+        if known.quantity != FORWARD and behaviour.shape is not None:
             what = "no shape: a gradient is held to the shape of its argument"
             raise self.error(("instead", "shape"), what)
-        if not instead.of_the_result:
+        if not behaviour.of_the_result:
             return
         try:
-            explained = instead.expectation(known.witness, known.quantity)
+            explained = behaviour.expectation(known.witness, known.quantity)
         except NothingSaid as error:
             raise self.error(("instead",), f"what happens in the witness's call: {error}") from None
         if explained == known.witness.expectation:
             raise self.error(("instead",), "something else than what is due")
 
 
-def _asking(quantity: str, expectation: Expectation) -> Expectation:
+def _planned_case(quantity: str, expectation: Expectation) -> Expectation:
     """The expectation for a call that is asked for this quantity alone."""
     promise = expectation.promise
     if not isinstance(promise, AgreesWithReference):
         return expectation
-    promised = replace(promise.promised, want=(quantity,))
-    return replace(expectation, promise=replace(promise, promised=promised))
+    reference_call = replace(promise.reference_call, want=(quantity,))
+    return replace(expectation, promise=replace(promise, reference_call=reference_call))

@@ -21,7 +21,7 @@ from ..casefile.model import (
 from ..model.call import ARGUMENTS
 from ..model.dtypes import CARRIERS
 from ..model.expectation import But
-from .behaviour import Element, Instead, Plus, Replacement
+from .behaviour import Behaviour, Element, Plus, Replacement
 
 
 def _number(value: Any) -> float:
@@ -127,7 +127,7 @@ KINDS = ("value", "raises", "accepts", "crashes", "changes")
 FORMS = ("shape", "dtype")
 
 
-class InsteadSpec(Strict):
+class BehaviourSpec(Strict):
     value: Number | None = None
     raises: Exceptions | None = None
     accepts: OnlyTrue | None = None
@@ -142,9 +142,9 @@ class InsteadSpec(Strict):
     shape: Annotated[Shape | Literal["broadcast"] | None, BeforeValidator(_result_shape)] = None
     dtype: Annotated[str, AfterValidator(_result_dtype)] | None = None
 
-    def instead(self) -> Instead:
+    def behaviour(self) -> Behaviour:
         but, reference = self.but, self.reference
-        return Instead(
+        return Behaviour(
             value=self.value,
             raises=self.raises or (),
             accepts=bool(self.accepts),
@@ -161,7 +161,7 @@ class InsteadSpec(Strict):
         )
 
 
-def _one_kind(spec: InsteadSpec) -> InsteadSpec:
+def _one_kind(spec: BehaviourSpec) -> BehaviourSpec:
     stated = spec.model_fields_set
     for key in stated:
         if getattr(spec, key) is None or getattr(spec, key) == []:
@@ -200,7 +200,7 @@ class EntrySpec(Strict):
     axis: Literal["semantics", "accuracy"]
     reason: Text
     upstream: Annotated[str, AfterValidator(_link)] | None = None
-    instead: Annotated[InsteadSpec, AfterValidator(_one_kind)]
+    behaviour: Annotated[BehaviourSpec, AfterValidator(_one_kind)] = Field(alias="instead")
     witness: WitnessSpec
 
 

@@ -121,7 +121,7 @@ class Call:
     options: Mapping[str, Option] = field(default_factory=dict)
     want: tuple[str, ...] = (FORWARD,)
     upstream: Array | None = None
-    beside: tuple[str, ...] = ()
+    along_with: tuple[str, ...] = ()
 
     def argument(self, name: str) -> Array | None:
         array = getattr(self, name)
@@ -145,7 +145,7 @@ class Call:
             "options": dict(self.options),
             "want": list(self.want),
             "upstream": None if self.upstream is None else packed(self.upstream),
-            **({"beside": list(self.beside)} if self.beside else {}),
+            **({"beside": list(self.along_with)} if self.along_with else {}),
         }
 
     @classmethod
@@ -154,7 +154,7 @@ class Call:
             n: a and Array.from_wire(a) for n, a in wire["arguments"].items()
         }
         return cls(
-            beside=tuple(wire.get("beside", ())),
+            along_with=tuple(wire.get("beside", ())),
             surface=wire["surface"],
             options=dict(wire["options"]),
             want=tuple(wire["want"]),

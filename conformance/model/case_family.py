@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from .call import FORWARD, Call
-from .expectation import Question, Source
+from .expectation import Case, Source
 
-Ask = Callable[["Series", Call], Question | None]
+MakeCase = Callable[["CaseFamily", Call], Case | None]
 
 KEYWORDS = ("weight", "pos_weight", "reduction")
 
@@ -43,7 +43,7 @@ EVERYTHING = Signature()
 
 
 @dataclass(frozen=True)
-class Asked:
+class TestedSurface:
     """A surface as generated questions are put to it.
 
     needs_weights: it refuses a call without weight and pos_weight, so ones are passed;
@@ -53,43 +53,43 @@ class Asked:
 
     surface: str
     needs_weights: bool = False
-    promised: tuple[str, ...] = ()
+    must_accept: tuple[str, ...] = ()
     signature: Signature = EVERYTHING
 
 
 @dataclass(frozen=True)
-class Series:
+class CaseFamily:
     """What its questions have in common.
 
-    ask makes the question that the series asks about a call; None where it has none, which
+    make_case makes the question that the series asks about a call; None where it has none, which
     happens while a witness is being shrunk. everyday: its results count in the tolerance report.
     """
 
     name: str
     kind: str
-    asked: Asked
+    tested: TestedSurface
     dtype: str
     quantity: str
     reduction: str
     source: Source
-    ask: Ask = field(compare=False, repr=False)
+    make_case: MakeCase = field(compare=False, repr=False)
     note: str = ""
     everyday: bool = False
 
     @property
     def surface(self) -> str:
-        return self.asked.surface
+        return self.tested.surface
 
     @cached_property
-    def question_id(self) -> str:
+    def case_id(self) -> str:
         return f"{self.surface}/{self.kind}/{self.name}[{self.dtype},{self.reduction}]"
 
     @cached_property
     def check_id(self) -> str:
-        return self.question_id + ("" if self.quantity == FORWARD else f":{self.quantity}")
+        return self.case_id + ("" if self.quantity == FORWARD else f":{self.quantity}")
 
 
-Asking = tuple[Series, Question]
+PlannedCase = tuple[CaseFamily, Case]
 """One question, and the series that it counts in."""
 
 
@@ -101,4 +101,4 @@ class Group:
     """
 
     title: str
-    batches: Callable[[tuple[Asked, ...]], list[list[Asking]]] = field(compare=False)
+    batches: Callable[[tuple[TestedSurface, ...]], list[list[PlannedCase]]] = field(compare=False)

@@ -27,7 +27,7 @@ class Witness:
     expected and got are small JSON objects; reproduce is plain framework code without this package.
     """
 
-    question: dict[str, Any]
+    case: dict[str, Any]
     quantity: str
     expected: dict[str, Any]
     got: dict[str, Any]

@@ -33,7 +33,7 @@ class AgreesWithReference:
     running_totals: elements are added up one after the other, in so many totals; 0: pairwise.
     """
 
-    promised: Call
+    reference_call: Call
     optional: bool = False
     slack: float = 1.0
     but: But | None = None
@@ -79,7 +79,7 @@ class EqualsCall:
 
 
 @dataclass(frozen=True)
-class Unmoved:
+class Repeatable:
     """Asked again after the calls `between`, which may fail, the call gives the same result."""
 
     between: tuple[Call, ...]
@@ -120,7 +120,7 @@ Promise = (
     | PrintedAs
     | Raises
     | EqualsCall
-    | Unmoved
+    | Repeatable
     | SameAsEager
     | Refuses
     | Characterise
@@ -145,7 +145,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Question:
+class Case:
     """One question to a backend; each quantity of its call becomes one check.
 
     requires names a platform (GPU, Ascend, …) without which the claim cannot be tested. before
@@ -171,7 +171,7 @@ class Question:
         promise = self.expectation.promise
         if isinstance(promise, EqualsCall):
             return *self.before, self.call, promise.other
-        if isinstance(promise, Unmoved):
+        if isinstance(promise, Repeatable):
             return *self.before, self.call, *promise.between, self.call
         return *self.before, self.call
 

@@ -15,7 +15,7 @@ from ..commands.select import Target, targets
 from ..generate.plan import Plan
 from ..judging.tolerance import Grade
 from ..known import Known, load_known, shipped_known
-from ..running.on_demand import Parts
+from ..running.on_demand import OnDemandRun
 from ..session import BackendUnavailable
 
 TIMEOUT = 60.0
@@ -41,7 +41,7 @@ class Backends:
     device: str
     profile: str
     known: Sequence[Known]
-    _opened: dict[Target, Parts] = field(default_factory=dict)
+    _opened: dict[Target, OnDemandRun] = field(default_factory=dict)
     _absent: dict[Target, BackendUnavailable] = field(default_factory=dict)
     _told: set[Target] = field(default_factory=set)
 
@@ -57,13 +57,13 @@ class Backends:
         owner = next(a for a in adapters().values() if surface in a.surfaces)
         return targets([owner.name], None, adapters())[0]
 
-    def parts(self, target: Target) -> Parts:
+    def parts(self, target: Target) -> OnDemandRun:
         """Raises BackendUnavailable; one that could not be started is not tried again."""
         if target in self._absent:
             raise self._absent[target]
         if target not in self._opened:
             start = partial(target.session, self.device, "eager", TIMEOUT)
-            opened = Parts(start, target.adapter, self.plan, GRADE, self.known)
+            opened = OnDemandRun(start, target.adapter, self.plan, GRADE, self.known)
             try:
                 opened.start()
             except BackendUnavailable as error:
@@ -78,7 +78,7 @@ class Backends:
         self._told.add(target)
         return news
 
-    def opened(self) -> list[Parts]:
+    def opened(self) -> list[OnDemandRun]:
         return list(self._opened.values())
 
     def close(self) -> None:

@@ -25,7 +25,7 @@ def where(backend: Backend) -> str:
     return f"{backend.adapter} {backend.framework_version} ({backend.device}, {backend.mode})"
 
 
-def told(name: str, backend: Backend, checks: Sequence[Check]) -> str:
+def failure_text(name: str, backend: Backend, checks: Sequence[Check]) -> str:
     """All that fails of `checks`: the plainest in full, the others by what they say."""
     failing = [check for check in checks if check.failing]
     first, *others = sorted(failing, key=lambda check: PLAINEST.index(check.kind))
@@ -69,22 +69,22 @@ def short_id(check: Check) -> str:
 def evidence(check: Check) -> list[Row]:
     """The inputs of the worst element with their bits, what is due to 17 digits, what came."""
     kept = check.witness
-    call = call_from_json(kept.question["call"])
+    call = call_from_json(kept.case["call"])
     returned = kept.got.get("returned")
     if returned is None:
         return []
     got = from_json(returned)
     at = tuple(kept.expected.get("at", ()))
-    due = kept.expected.get("digits")
-    inputs = elementwise(call, check.quantity, got) if due is not None else {}
+    expected = kept.expected.get("digits")
+    inputs = elementwise(call, check.quantity, got) if expected is not None else {}
     if inputs:
         rows = [(name, _number(item(array, at))) for name, array in inputs.items()]
     else:
         arrays = {name: call.argument(name) for name in ARGUMENTS}
         rows = [(name, _array(array)) for name, array in arrays.items() if array is not None]
-    rows.append(("got", _array(got) if due is None else _number(item(got, at))))
-    if due is not None:
-        rows.append(("expected", due))
+    rows.append(("got", _array(got) if expected is None else _number(item(got, at))))
+    if expected is not None:
+        rows.append(("expected", expected))
     if "tolerance" in kept.expected:
         rows.append(("tolerance", f"{kept.expected['tolerance']:.3g}"))
     return rows

@@ -20,17 +20,17 @@ from ..model.case_family import KEYWORDS, Signature
 from ..model.check import Check
 from ..model.dtypes import FLOATS
 from ..running.engine import (
-    Answered,
     BackendFinished,
     BackendNotRun,
     BackendStarted,
+    ChecksReady,
     Job,
     Measured,
     run_job,
 )
 from ..session import Closure, LocalSession
 from .backends import GRADE, SEED, adapters
-from .failure import told, where
+from .failure import failure_text, where
 from .report import keep
 
 Loss = Callable[..., Any]
@@ -49,7 +49,7 @@ class Request:
     loss: Loss
     adapter: AdapterFile
     dtypes: tuple[str, ...]
-    promised: tuple[str, ...]
+    must_accept: tuple[str, ...]
     device: str
     profile: str
     signature: Signature
@@ -95,11 +95,11 @@ class Checker:
         # A warning about an infinity is no refusal, not even where warnings are errors.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            text = self._asked(request)
+            text = self._tested(request)
         if text:
             raise AssertionError(text)
 
-    def _asked(self, request: Request) -> str:
+    def _tested(self, request: Request) -> str:
         """What is to be said of the loss; nothing if it conforms."""
         name = _name(request.loss)
         job, checks, rows = _job(request, name), list[Check](), list[Json]()
@@ -110,14 +110,14 @@ class Checker:
                     return f"{name}: {event.reason}"
                 if isinstance(event, BackendStarted | BackendFinished):
                     backend = event.backend
-                elif isinstance(event, Answered):
+                elif isinstance(event, ChecksReady):
                     checks += event.checks
                 elif isinstance(event, Measured):
                     rows += event.rows
         assert backend is not None
         keep(self.node, backend, checks, rows, of=self.node.nodeid)
         if any(check.failing for check in checks):
-            return told(name, backend, checks)
+            return failure_text(name, backend, checks)
         return _nothing_judged(name, backend, checks)
 
 
@@ -142,11 +142,11 @@ def _request(
         raise Wrong(f"framework: expected one of {', '.join(adapters())}, not {framework!r}")
     if isinstance(dtypes, str) or isinstance(arguments, str):
         raise Wrong("dtypes and arguments: expected lists of words")
-    asked = tuple(FLOATS) if dtypes is None else tuple(dtypes)
-    _require(asked, FLOATS, "dtypes")
+    tested = tuple(FLOATS) if dtypes is None else tuple(dtypes)
+    _require(tested, FLOATS, "dtypes")
     _require(arguments, KEYWORDS, "arguments")
     _require([profile], COUNTS, "profile")
-    if not asked:
+    if not tested:
         raise Wrong("dtypes: expected at least one")
     if reduction is not None:
         _require([reduction], REDUCTIONS, "reduction")
@@ -155,9 +155,9 @@ def _request(
             raise Wrong("reduction: expected only for a loss that takes no reduction; if that is "
                         f"meant, say arguments={others!r}")  # fmt: skip
     _require_signature(loss, arguments)
-    promised = ("float32",) if dtypes is None else asked
+    must_accept = ("float32",) if dtypes is None else tested
     signature = Signature(tuple(arguments), reduction or "mean")
-    return Request(loss, adapter, asked, promised, device, profile, signature)
+    return Request(loss, adapter, tested, must_accept, device, profile, signature)
 
 
 def _require(words: Sequence[object], known: Sequence[str] | Any, what: str) -> None:
@@ -200,10 +200,10 @@ def _job(request: Request, name: str) -> Job:
         adapter=replace(adapter, reproduction=_reproduction(adapter, request)),
         python=sys.executable,
         open=open,
-        questions=(),
+        cases=(),
         grade=GRADE,
         plan=Plan(SEED, request.profile, request.dtypes),
-        promised=request.promised,
+        must_accept=request.must_accept,
         signature=signature,
     )
 

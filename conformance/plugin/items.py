@@ -16,12 +16,12 @@ import pytest
 from ..casefile import CaseFileError
 from ..commands.select import Filter, Target, load_cases
 from ..model.check import Check
-from ..model.expectation import Question
-from ..running.on_demand import Part, Parts, parts
+from ..model.expectation import Case
+from ..running.on_demand import OnDemandGroup, OnDemandRun, parts
 from ..session import BackendUnavailable
 from . import MARKER
 from .backends import Backends, adapters, backends
-from .failure import told, where
+from .failure import failure_text, where
 from .report import keep
 
 
@@ -40,13 +40,13 @@ class BackendItem(pytest.Item):
     def backends(self) -> Backends:
         return backends(self.config)
 
-    def asked(self, of: Parts) -> list[Check]:
+    def tested(self, of: OnDemandRun) -> list[Check]:
         raise NotImplementedError
 
     def runtest(self) -> None:
         try:
             of = self.backends.parts(self.target)
-            checks = self.asked(of)
+            checks = self.tested(of)
         except BackendUnavailable as error:
             adapter = self.target.adapter
             reason = f"{error} ({adapter.name} needs {adapter.needs})"
@@ -57,7 +57,7 @@ class BackendItem(pytest.Item):
         keep(self, backend, checks)
         lost = of.lost()
         if any(check.failing for check in checks):
-            raise Failure(told(self.surface, backend, checks))
+            raise Failure(failure_text(self.surface, backend, checks))
         if lost:
             raise Failure(f"{self.surface} on {where(backend)}: a worker died: {'; '.join(lost)}")
         self._conclude(checks)
@@ -82,57 +82,55 @@ class BackendItem(pytest.Item):
         return self.path, None, f"{self.surface} {self.name}"
 
 
-class QuestionItem(BackendItem):
+class CaseItem(BackendItem):
     """One question of a case file."""
 
-    def __init__(self, *, question: Question, **arguments: Any) -> None:
-        super().__init__(surface=question.surface, **arguments)
-        self.question = question
+    def __init__(self, *, case: Case, **arguments: Any) -> None:
+        super().__init__(surface=case.surface, **arguments)
+        self.case = case
 
-    def asked(self, of: Parts) -> list[Check]:
-        return of.question(self.question)
+    def tested(self, of: OnDemandRun) -> list[Check]:
+        return of.case(self.case)
 
 
-class PartItem(BackendItem):
+class GroupItem(BackendItem):
     """One topic of what is generated, in one dtype."""
 
-    def __init__(self, *, part: Part, **arguments: Any) -> None:
+    def __init__(self, *, part: OnDemandGroup, **arguments: Any) -> None:
         super().__init__(surface=part.surface, **arguments)
         self.part = part
 
-    def asked(self, of: Parts) -> list[Check]:
+    def tested(self, of: OnDemandRun) -> list[Check]:
         return of.part(self.part)
 
 
 class CaseFileCollector(pytest.File):
     """test_*.bce.yaml: a project's own cases about a surface of a framework."""
 
-    def collect(self) -> Iterable[QuestionItem]:
+    def collect(self) -> Iterable[CaseItem]:
         try:
             (case_file,) = load_cases([self.path], adapters())
         except CaseFileError as error:
             raise self.CollectError(str(error)) from None
         target = backends(self.config).of_surface(case_file.surface)
-        for question in case_file.questions:
-            item: QuestionItem = QuestionItem.from_parent(
-                self, name=_short(question), target=target, question=question
-            )
+        for case in case_file.cases:
+            item: CaseItem = CaseItem.from_parent(self, name=_short(case), target=target, case=case)
             yield item
 
 
 class SurfaceCollector(pytest.Collector):
     """A surface of a backend of --bce-backend: its document's claims, then what is generated."""
 
-    def __init__(self, *, target: Target, claims: Sequence[Question], **arguments: Any) -> None:
+    def __init__(self, *, target: Target, claims: Sequence[Case], **arguments: Any) -> None:
         super().__init__(**arguments)
         self.target, self.claims = target, claims
 
     def collect(self) -> Iterable[BackendItem]:
-        for question in self.claims:
-            yield self._made(QuestionItem, name=_short(question), question=question)
+        for case in self.claims:
+            yield self._made(CaseItem, name=_short(case), case=case)
         for part in parts(backends(self.config).plan, [self.name]):
             title = f"{part.title.replace(' ', '-')}[{part.dtype}]"
-            yield self._made(PartItem, name=title, part=part)
+            yield self._made(GroupItem, name=title, part=part)
 
     def _made(self, kind: type[BackendItem], **arguments: Any) -> BackendItem:
         item: BackendItem = kind.from_parent(self, target=self.target, **arguments)
@@ -149,18 +147,18 @@ def backend_items(session: pytest.Session) -> list[pytest.Item]:
     for target in chosen.chosen:
         name = target.adapter.name
         top = f"bce[{name}]" if names[name] == 1 else f"bce[{name}={target.python}]"
-        questions = Filter().questions(case_files, target.adapter)
+        cases = Filter().cases(case_files, target.adapter)
         for surface in target.adapter.surfaces:
             collector = SurfaceCollector.from_parent(
                 session,
                 name=surface,
                 nodeid=f"{top}::{surface}",
                 target=target,
-                claims=[question for question in questions if question.surface == surface],
+                claims=[case for case in cases if case.surface == surface],
             )
             items += session.genitems(collector)
     return items
 
 
-def _short(question: Question) -> str:
-    return question.id.removeprefix(f"{question.surface}/")
+def _short(case: Case) -> str:
+    return case.id.removeprefix(f"{case.surface}/")

@@ -118,10 +118,10 @@ def beyond_strict(rows: Sequence[Json], *by: str) -> list[Json]:
 def beyond_shortly(row: Json) -> str:
     """The worst element of a row, on half a line."""
     at = row["beyond_strict_at"]
-    got, due = short(float(at["got"]["value"])), short(float(at["due"]))
+    got, expected = short(float(at["got"]["value"])), short(float(at["due"]))
     given = " ".join(f"{name} {short(number)}" for name, number in _leading(at))
     where = given or f"logits of shape {at['shape']}"
-    return f"{row['dtype']} {row['quantity']} {got} where {due} is due ({where})"
+    return f"{row['dtype']} {row['quantity']} {got} where {expected} is due ({where})"
 
 
 def _leading(at: Json) -> list[tuple[str, float]]:

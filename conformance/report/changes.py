@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from .diff import LABELS, Difference, Group, Label
-from .markup import code, fenced, folded, text
+from .markup import aggregated, code, fenced, text
 
 Json = dict[str, Any]
 
@@ -72,7 +72,7 @@ def _group(group: Group) -> Iterator[str]:
     yield ""
     paste = first.reproduce
     if paste and group.label in ("NEW", "FIXED"):
-        yield from folded("In a plain interpreter", fenced(paste))
+        yield from aggregated("In a plain interpreter", fenced(paste))
     if len(group.changes) > 1:
         named = [f"- {code(change.name)}: {text(change.summary)}" for change in group.changes]
-        yield from folded("Each of them", named)
+        yield from aggregated("Each of them", named)

@@ -167,9 +167,9 @@ def _of_check(name: str, old: Json | None, new: Json | None) -> Change | None:
         assert old is not None
         return Change("GONE", name, f"was: {_told(old)}", _kept(old), None)
     if is_ > was or (is_ == was > 0 and _graver_axis(old, new)):
-        told = new["summary"] if old is None or not was else f"{new['summary']}; was: {_told(old)}"
-        told += "" if old is not None else " (not checked before)"
-        return Change("NEW", name, told, _kept(old), _kept(new), worse=True)
+        text = new["summary"] if old is None or not was else f"{new['summary']}; was: {_told(old)}"
+        text += "" if old is not None else " (not checked before)"
+        return Change("NEW", name, text, _kept(old), _kept(new), worse=True)
     if old is None:
         return None
     if _checked(old) and not _checked(new):
@@ -178,8 +178,8 @@ def _of_check(name: str, old: Json | None, new: Json | None) -> Change | None:
         label: Label = "FIXED"
         return Change(label, name, f"was: {_told(old)}; now: {_told(new)}", _kept(old), _kept(new))
     if "characterised" in (old["verdict"], new["verdict"]) and _behaviour(old) != _behaviour(new):
-        told = f"was: {_told(old)}; now: {_told(new)}"
-        return Change("CHANGED", name, told, _kept(old), _kept(new))
+        text = f"was: {_told(old)}; now: {_told(new)}"
+        return Change("CHANGED", name, text, _kept(old), _kept(new))
     return None
 
 

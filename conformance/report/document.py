@@ -12,10 +12,10 @@ from .. import __version__
 from ..model.call import Backend
 from ..model.check import VERDICTS, Check
 from ..running.engine import (
-    Answered,
     BackendFinished,
     BackendNotRun,
     BackendStarted,
+    ChecksReady,
     Event,
     Measured,
     WorkerLost,
@@ -73,7 +73,7 @@ class Record:
             self.results.append(BackendResult(event.backend, event.total, event.python))
         elif isinstance(event, BackendNotRun):
             self.not_run.append(event)
-        elif isinstance(event, Answered):
+        elif isinstance(event, ChecksReady):
             self.results[-1].checks += event.checks
         elif isinstance(event, Measured):
             self.results[-1].accuracy += event.rows
@@ -125,7 +125,9 @@ def backend_from_json(kept: Json) -> Backend:
 
 def check_json(check: Check) -> Json:
     """The check as JSON; what is in it is shared with the check (`asdict` would copy it all)."""
-    return {**vars(check), "source": vars(check.source), "witness": vars(check.witness)}
+    witness = vars(check.witness)
+    named = {"question" if key == "case" else key: value for key, value in witness.items()}
+    return {**vars(check), "source": vars(check.source), "witness": named}
 
 
 def slim(check: Json) -> Json:

@@ -54,8 +54,8 @@ def _case(check: Json) -> ET.Element:
     if verdict in FAILING:
         failure = ET.SubElement(case, "failure", type=verdict, message=_clean(summary))
         source = check["source"]
-        told = f"{source['document']}: {source['sentence']}\n\n{check['witness']['reproduce']}\n"
-        failure.text = _clean(told)
+        line = f"{source['document']}: {source['sentence']}\n\n{check['witness']['reproduce']}\n"
+        failure.text = _clean(line)
     elif verdict in ("unsupported", "refused"):
         ET.SubElement(case, "skipped", message=_clean(f"{verdict}: {summary}"))
     elif verdict in ("characterised", "known"):

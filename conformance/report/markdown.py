@@ -19,7 +19,7 @@ from .accuracy_text import (
     lines,
     short,
 )
-from .markup import code, fenced, folded, text
+from .markup import aggregated, code, fenced, text
 from .matrix import ALARMING, present, release, rows
 from .matrix import EXPLAINED as COLUMNS_EXPLAINED
 
@@ -68,7 +68,7 @@ def _bold(text: str, bold: bool) -> str:
 def _backend(report: Json) -> list[str]:
     backend = report["backend"]
     where = f"{backend['device']} ({text(backend['device_name'])}), {backend['mode']}"
-    told = [
+    message = [
         f"## {text(release(report))}",
         "",
         f"{where}, Python {backend['python']}, numpy {backend['numpy']}, "
@@ -76,13 +76,13 @@ def _backend(report: Json) -> list[str]:
         "",
     ]
     if report["interrupted"]:
-        told += [f"> **Interrupted** after {len(report['checks'])} checks.", ""]
+        message += [f"> **Interrupted** after {len(report['checks'])} checks.", ""]
     if report["broken"]:
-        told += [f"> **The backend was lost.** {text(report['broken'])}", ""]
+        message += [f"> **The backend was lost.** {text(report['broken'])}", ""]
     for death in report["lost_workers"]:
-        told += [f"> **A worker died** after {code(death['after'])}: {text(death['cause'])}", ""]
+        message += [f"> **A worker died** after {code(death['after'])}: {text(death['cause'])}", ""]
     return [
-        *told,
+        *message,
         *_deviations(report),
         *_exactness(report),
         *_known(report),
@@ -93,8 +93,8 @@ def _backend(report: Json) -> list[str]:
 
 def _deviations(report: Json) -> list[str]:
     failing = _by_case(c for c in report["checks"] if c["verdict"] in FAILING)
-    told = [line for case, variants in failing.items() for line in _deviation(case, variants)]
-    return told or ["No new deviation." if _of(report, "known") else "No deviation.", ""]
+    message = [line for case, variants in failing.items() for line in _deviation(case, variants)]
+    return message or ["No new deviation." if _of(report, "known") else "No deviation.", ""]
 
 
 def _by_case(checks: Iterable[Json]) -> dict[str, list[Json]]:
@@ -137,7 +137,7 @@ def _exactness(report: Json) -> list[str]:
     if not report["accuracy"]:
         return []
     names = list(EACH)
-    told = [
+    message = [
         "### How exact",
         "",
         f"{EXPLAINED} Bold: beyond the stable grade.",
@@ -148,14 +148,14 @@ def _exactness(report: Json) -> list[str]:
     for line in lines(report["accuracy"], EACH):
         cells = " | ".join(map(_cell, line.cells))
         within = _bold(line.grade, line.grade == "neither")
-        told.append(f"| {code(line.surface)} | {line.dtype} | {cells} | {within} |")
+        message.append(f"| {code(line.surface)} | {line.dtype} | {cells} | {within} |")
     named = beyond_strict(report["accuracy"], "surface", "dtype", "quantity")
     beyond = [f"- {text(beyond_in_full(row))}" for row in named]
     return [
-        *told,
+        *message,
         "",
-        *folded(f"{len(beyond)} beyond the strict grade: the worst element of each", beyond),
-        *folded("Every figure, by reduction", _figures(report["accuracy"])),
+        *aggregated(f"{len(beyond)} beyond the strict grade: the worst element of each", beyond),
+        *aggregated("Every figure, by reduction", _figures(report["accuracy"])),
     ]
 
 
@@ -205,11 +205,11 @@ def _known(report: Json) -> list[str]:
     causes: dict[str, list[Json]] = defaultdict(list)
     for check in known:
         causes[cause_of(check)].append(check)
-    told = []
+    message = []
     for cause, checks in causes.items():
-        told += ["", f"**{text(cause)}**", ""]
-        told += [f"- {code(check['id'])}: {text(check['summary'])}" for check in checks]
-    return folded(f"{len(known)} known deviations, {len(causes)} causes", told)
+        message += ["", f"**{text(cause)}**", ""]
+        message += [f"- {code(check['id'])}: {text(check['summary'])}" for check in checks]
+    return aggregated(f"{len(known)} known deviations, {len(causes)} causes", message)
 
 
 def cause_of(check: Json) -> str:
@@ -220,23 +220,23 @@ def cause_of(check: Json) -> str:
 def _strict(report: Json) -> list[str]:
     """What only the strict grade names, folded away, by series."""
     named = [c for c in _of(report, "conforms") if c["strict"] is False]
-    told = []
+    message = []
     for case, checks in _by_case(named).items():
         first = checks[0]
         variant = "".join(VARIANT.findall(first["id"]))
         more = f" and {len(checks) - 1} more" if len(checks) > 1 else ""
         shown = f" ({code(variant)}{more})" if variant else ""
-        told.append(f"- {code(case)}{shown}: {text(first['summary'])}")
-    return folded(f"{len(named)} conform, and are named by the strict grade", told)
+        message.append(f"- {code(case)}{shown}: {text(first['summary'])}")
+    return aggregated(f"{len(named)} conform, and are named by the strict grade", message)
 
 
 def _left_open(report: Json) -> list[str]:
     """What the documents leave open, folded away: recorded, not judged."""
-    told = []
+    message = []
     for check in _of(report, "characterised"):
         note = f" ({text(check['note'])})" if check["note"] else ""
-        told.append(f"- {code(check['id'])}: {text(check['summary'])}{note}")
-    return folded(f"{len(told)} left open: recorded, not judged", told)
+        message.append(f"- {code(check['id'])}: {text(check['summary'])}{note}")
+    return aggregated(f"{len(message)} left open: recorded, not judged", message)
 
 
 def in_full(check: Json) -> str:

@@ -23,7 +23,7 @@ def fenced(program: str) -> list[str]:
     return [f"{fence}python", program, fence, ""]
 
 
-def folded(title: str, body: Sequence[str]) -> list[str]:
+def aggregated(title: str, body: Sequence[str]) -> list[str]:
     """Lines that unfold under a title; nothing where there are none."""
     if not body:
         return []

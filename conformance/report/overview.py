@@ -23,15 +23,15 @@ def overview(reports: Mapping[str, Json], pages: Mapping[str, str]) -> str:
     it is about."""
     ran = [report for report in reports.values() if not is_sweep(report)]
     swept = [report for report in reports.values() if is_sweep(report)]
-    told = ["# Reports", "", f"Made from the JSON files beside it by `{COMMAND}`.", ""]
-    told += [f"- [{text(title)}]({name})" for name, title in pages.items()]
+    message = ["# Reports", "", f"Made from the JSON files beside it by `{COMMAND}`.", ""]
+    message += [f"- [{text(title)}]({name})" for name, title in pages.items()]
     if pages:
-        told.append("")
+        message.append("")
     if ran:
-        told += ["## What was kept and broken", "", *matrix(ran), "", EXPLAINED, ""]
-        told += [*_known(ran), *_exactness(ran)]
-    told += [*_sweeps(swept), *_files(reports)]
-    return "\n".join(told).rstrip() + "\n"
+        message += ["## What was kept and broken", "", *matrix(ran), "", EXPLAINED, ""]
+        message += [*_known(ran), *_exactness(ran)]
+    message += [*_sweeps(swept), *_files(reports)]
+    return "\n".join(message).rstrip() + "\n"
 
 
 def _known(reports: Sequence[Json]) -> Iterator[str]:

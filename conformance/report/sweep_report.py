@@ -14,7 +14,7 @@ from ..adapters import AdapterFile
 from ..judging.tolerance import Grade
 from ..known import Known
 from ..model.call import Backend
-from ..model.case_family import Asked
+from ..model.case_family import TestedSurface
 from ..model.check import Check, Witness
 from ..model.expectation import Source
 from ..session import Session
@@ -31,7 +31,7 @@ class Swept:
     """Everything a report is made of: what was asked, and what has been done of it."""
 
     plan: SweepPlan
-    asked: tuple[Asked, ...]
+    tested: tuple[TestedSurface, ...]
     done: Mapping[int, Done]
     grade: Grade
     started: datetime
@@ -41,7 +41,7 @@ class Swept:
 
     @cached_property
     def units(self) -> list[Unit]:
-        return self.plan.units(self.asked)
+        return self.plan.units(self.tested)
 
     @property
     def complete(self) -> bool:
@@ -96,16 +96,16 @@ def document(
     if count > 1:
         report["units"] = {
             "plan": {**asdict(swept.plan), "shard": list(swept.plan.shard)},
-            "asked": list(map(asked_json, swept.asked)),
+            "asked": list(map(tested_json, swept.tested)),
             "done": [done.json() for _, done in sorted(swept.done.items())],
             "witnesses": [_kept(row, checks[row.check_id], swept.grade) for row in rows],
         }
     return report
 
 
-def asked_json(asked: Asked) -> Json:
+def tested_json(tested: TestedSurface) -> Json:
     """What a sweep has to know of a surface."""
-    return {"surface": asked.surface, "needs_weights": asked.needs_weights}
+    return {"surface": tested.surface, "needs_weights": tested.needs_weights}
 
 
 def _kept(row: Row, made: Check, grade: Grade) -> Json:
@@ -124,7 +124,7 @@ def joined(reports: Sequence[Json], backend: Backend, adapter: AdapterFile) -> J
     """The shards of one sweep as the report of the whole; all are there, each once."""
     first = reports[0]["units"]
     plan = plan_of(reports[0])
-    asked = tuple(Asked(a["surface"], a["needs_weights"]) for a in first["asked"])
+    tested = tuple(TestedSurface(a["surface"], a["needs_weights"]) for a in first["asked"])
     done = {d["unit"]: Done.from_json(d) for r in reports for d in r["units"]["done"]}
     best: dict[str, tuple[tuple[Any, ...], Check]] = {}
     for report in reports:
@@ -134,7 +134,7 @@ def joined(reports: Sequence[Json], backend: Backend, adapter: AdapterFile) -> J
                 best[found[1].id] = found
     swept = Swept(
         plan,
-        asked,
+        tested,
         done,
         reports[0]["suite"]["grade"],
         min(datetime.fromisoformat(r["times"]["started"]) for r in reports),

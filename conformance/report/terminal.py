@@ -14,10 +14,10 @@ from rich.text import Text
 
 from ..model.check import FAILING
 from ..running.engine import (
-    Answered,
     BackendFinished,
     BackendNotRun,
     BackendStarted,
+    ChecksReady,
     Event,
     Measured,
     WorkerLost,
@@ -45,11 +45,11 @@ class Terminal:
             self._started(event)
         elif isinstance(event, BackendNotRun):
             self._print(f"[bold red]NOT RUN {event.adapter}[/]: {escape(event.reason)}")
-        elif isinstance(event, Answered):
+        elif isinstance(event, ChecksReady):
             self._answered(event)
         elif isinstance(event, WorkerLost):
-            told = f"the worker died after {event.after}: {event.cause}"
-            self._print(f"[bold red]{self.name}[/]: {escape(told)}")
+            message = f"the worker died after {event.after}: {event.cause}"
+            self._print(f"[bold red]{self.name}[/]: {escape(message)}")
         elif not isinstance(event, Measured):
             self._finished(event)
 
@@ -75,13 +75,13 @@ class Terminal:
             self.progress.start()
             self.task = self.progress.add_task(backend.adapter, total=event.total, failing=0)
 
-    def _answered(self, event: Answered) -> None:
+    def _answered(self, event: ChecksReady) -> None:
         self.done += 1
         for check in event.checks:
             if check.verdict in FAILING:
                 self.failing += 1
-                told = f"{escape(check.id)}\n    {escape(check.summary)}"
-                self._print(f"  [red]{check.verdict}[/] {told}")
+                message = f"{escape(check.id)}\n    {escape(check.summary)}"
+                self._print(f"  [red]{check.verdict}[/] {message}")
         if self.progress is not None and self.task is not None:
             self.progress.update(self.task, completed=self.done, failing=self.failing)
         elif self.done % EVERY == 0 and self.done < self.total:
@@ -89,10 +89,10 @@ class Terminal:
 
     def _finished(self, event: BackendFinished) -> None:
         self.close()
-        told = f"  {self.done}/{self.total} questions, {self.failing} deviate"
+        message = f"  {self.done}/{self.total} questions, {self.failing} deviate"
         if event.restarts:
-            told += f", worker restarted {event.restarts} times"
-        self._print(told)
+            message += f", worker restarted {event.restarts} times"
+        self._print(message)
         if event.broken:
             self._print(f"[bold red]{self.name} was lost[/]: {escape(event.broken)}")
 
@@ -116,11 +116,11 @@ def _lines(made: Sequence[Row], names: Sequence[str]) -> Text:
     text = Text()
     for row in made:
         text.append(f"{row.release}  {row.surface}\n", style="bold")
-        told = [_sort("claims", row, [name for name in names if name in CLAIMS])]
+        message = [_sort("claims", row, [name for name in names if name in CLAIMS])]
         if row.generated:
-            told.append(_sort("generated", row, [name for name in names if name in GENERATED]))
-        told += [_alarm(name, row.counts[name]).append(f" {name}") for name in others]
-        text.append("    ").append_text(Text("; ").join(told)).append("\n")
+            message.append(_sort("generated", row, [name for name in names if name in GENERATED]))
+        message += [_alarm(name, row.counts[name]).append(f" {name}") for name in others]
+        text.append("    ").append_text(Text("; ").join(message)).append("\n")
     return text
 
 
@@ -191,12 +191,12 @@ def _cell(cell: accuracy_text.Cell | None, wide: bool) -> str:
 def _beyond(measured: Sequence[Json], room: int) -> str:
     """The worst elements beyond the strict grade, as many as there is room for."""
     rows = accuracy_text.beyond_strict(measured, "dtype", "quantity")
-    told = [f"  {accuracy_text.beyond_shortly(row)}" for row in rows]
-    if len(told) >= room:  # the heading takes a line
-        told = told[: max(room - 2, 0)]
-    rest = len(rows) - len(told)
+    message = [f"  {accuracy_text.beyond_shortly(row)}" for row in rows]
+    if len(message) >= room:  # the heading takes a line
+        message = message[: max(room - 2, 0)]
+    rest = len(rows) - len(message)
     more = f" ({rest} more in the summary)" if rest else ""
-    return "\n".join([f"beyond the strict grade{more}:", *told, ""]) if rows else ""
+    return "\n".join([f"beyond the strict grade{more}:", *message, ""]) if rows else ""
 
 
 def console() -> Console:

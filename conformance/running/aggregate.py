@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from ..judging.rules import Finding, KnownBehaviour, excused, judge
+from ..judging.rules import Judgement, KnownBehaviour, excused, judge
 from ..judging.tolerance import Grade
 from ..model.call import Array, Failure, Outcome, Raised
-from ..model.case_family import Series
-from ..model.expectation import Question
+from ..model.case_family import CaseFamily
+from ..model.expectation import Case
 
 GRAVITY = {
     "unsupported": 0,
@@ -28,57 +28,57 @@ FEW = 16
 class Example:
     """A question, what was found, and what had been answered."""
 
-    question: Question
-    finding: Finding
+    case: Case
+    judgement: Judgement
     result: Array | Failure
 
     @property
     def size(self) -> int:
-        return self.question.call.logits.size
+        return self.case.call.logits.size
 
 
 @dataclass
-class Fold:
+class Aggregate:
     """One series while its questions are answered; known is what the release is known to do."""
 
-    series: Series
+    family: CaseFamily
     grade: Grade
     known: KnownBehaviour | None = None
     examples: int = 0
-    not_answered: int = 0
+    refused_examples: int = 0
     decisive: Example | None = field(default=None)
     refusal: str = ""
 
-    def add(self, question: Question, outcome: Outcome, other: Outcome | None) -> Finding:
+    def add(self, case: Case, outcome: Outcome, other: Outcome | None) -> Judgement:
         """Judges an answered question and keeps what matters of it."""
-        quantity = self.series.quantity
-        finding = judge(question, quantity, outcome, other, self.grade)
-        finding = excused(finding, self.known, question, quantity, outcome, other, self.grade)
+        quantity = self.family.quantity
+        judgement = judge(case, quantity, outcome, other, self.grade)
+        judgement = excused(judgement, self.known, case, quantity, outcome, other, self.grade)
         result = outcome.of(quantity)
         self.examples += 1
-        if isinstance(result, Raised) and finding.verdict == "characterised":
-            self.not_answered += 1
-            self.refusal = self.refusal or finding.summary
-        example = Example(question, finding, result)
+        if isinstance(result, Raised) and judgement.verdict == "characterised":
+            self.refused_examples += 1
+            self.refusal = self.refusal or judgement.summary
+        example = Example(case, judgement, result)
         if self.decisive is None or weight(example) > weight(self.decisive):
-            self.decisive = replace(example, finding=replace(finding, evidence=None))
-        return finding
+            self.decisive = replace(example, judgement=replace(judgement, evidence=None))
+        return judgement
 
     @property
     def failing(self) -> bool:
-        return self.decisive is not None and GRAVITY[self.decisive.finding.verdict] >= 6
+        return self.decisive is not None and GRAVITY[self.decisive.judgement.verdict] >= 6
 
     @property
     def refused_throughout(self) -> bool:
         """Nothing was ever computed: refused, or not to be had here."""
-        return self.decisive is not None and GRAVITY[self.decisive.finding.verdict] <= 1
+        return self.decisive is not None and GRAVITY[self.decisive.judgement.verdict] <= 1
 
-    def told(self, finding: Finding) -> Finding:
+    def text(self, judgement: Judgement) -> Judgement:
         """The finding of the check, with what came of the other examples."""
-        if 0 < self.not_answered < self.examples:
-            more = f"; {self.not_answered} of {self.examples} examples {self.refusal}"
-            return replace(finding, summary=finding.summary + more)
-        return finding
+        if 0 < self.refused_examples < self.examples:
+            more = f"; {self.refused_examples} of {self.examples} examples {self.refusal}"
+            return replace(judgement, summary=judgement.summary + more)
+        return judgement
 
 
 def weight(example: Example) -> tuple[float, ...]:
@@ -87,9 +87,9 @@ def weight(example: Example) -> tuple[float, ...]:
     Gravest first; among failures semantics before accuracy, then the smallest call; among values
     that conform those beyond the strict grade, then such as can be shown, then the least exact.
     """
-    finding = example.finding
-    gravity = GRAVITY[finding.verdict]
+    judgement = example.judgement
+    gravity = GRAVITY[judgement.verdict]
     if gravity >= 4:
-        return gravity, finding.axis == "semantics", -example.size
-    beyond = finding.strict is False
-    return gravity, beyond, example.size <= FEW, finding.ulps or 0.0
+        return gravity, judgement.axis == "semantics", -example.size
+    beyond = judgement.strict is False
+    return gravity, beyond, example.size <= FEW, judgement.ulps or 0.0

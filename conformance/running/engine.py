@@ -9,16 +9,16 @@ from typing import Any
 
 from ..adapters import AdapterFile
 from ..generate.plan import Plan
-from ..judging.rules import Finding
+from ..judging.rules import Judgement
 from ..judging.tolerance import Grade
 from ..known import Known
 from ..model.call import Backend, Call, Outcome
 from ..model.case_family import EVERYTHING, Signature
 from ..model.check import Check, Witness
-from ..model.expectation import Question, SameAsEager
+from ..model.expectation import Case, SameAsEager
 from ..session import BackendUnavailable, Session
-from .generated import Trial
-from .witness import checks, not_asked, question_json
+from .generated import GeneratedRun
+from .witness import case_json, checks, not_tested
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class BackendNotRun:
 
 
 @dataclass(frozen=True)
-class Answered:
+class ChecksReady:
     """A question was answered; it gave these checks."""
 
     checks: tuple[Check, ...]
@@ -75,7 +75,7 @@ class BackendFinished:
     broken: str | None = None
 
 
-Event = BackendStarted | BackendNotRun | Answered | Measured | WorkerLost | BackendFinished
+Event = BackendStarted | BackendNotRun | ChecksReady | Measured | WorkerLost | BackendFinished
 
 
 @dataclass(frozen=True)
@@ -92,11 +92,11 @@ class Job:
     adapter: AdapterFile
     python: str
     open: Callable[[], Session]
-    questions: Sequence[Question]
+    cases: Sequence[Case]
     grade: Grade = "stable"
     plan: Plan | None = None
     surfaces: Sequence[str] = ()
-    promised: tuple[str, ...] = ()
+    must_accept: tuple[str, ...] = ()
     signature: Signature = EVERYTHING
     known: Sequence[Known] = ()
     eager: Callable[[], Session] | None = None
@@ -117,7 +117,7 @@ def run_job(job: Job) -> Generator[Event, None, None]:
         yield BackendNotRun(job.adapter.name, job.python, reason)
         return
     with closing(session):
-        total = len(job.questions) + (job.plan.size if job.plan else 0)
+        total = len(job.cases) + (job.plan.size if job.plan else 0)
         yield BackendStarted(session.backend, total, job.python)
         yield from _Run(session, job).events()
 
@@ -136,61 +136,71 @@ class _Run:
         self.seen = 0
         self.previous = "the start"
         self.broken: str | None = None
-        self.asked: set[str] = set()
+        self.tested: set[str] = set()
 
     def events(self) -> Generator[Event, None, None]:
         """Once no worker can be had any more, the rest is not put."""
-        for question in self.job.questions:
-            yield from self._answered(question.id, self._ask(question))
+        for case in self.job.cases:
+            yield from self._answered(case.id, self._ask(case))
         if self.job.plan is not None and self.broken is None:
             yield from self._generated(self.job.plan)
         if self.job.whole and self.broken is None:
-            stale = [never_asked(k) for k in self.known.values() if self._unasked(k)]
+            stale = [never_tested(k) for k in self.known.values() if self._untested(k)]
             if stale:
-                yield Answered(tuple(stale))
+                yield ChecksReady(tuple(stale))
         self.session.close()  # a worker that died after the last question is noticed here
         yield from self._deaths()
         yield BackendFinished(self.session.backend, self.session.restarts, self.broken)
 
-    def _unasked(self, known: Known) -> bool:
+    def _untested(self, known: Known) -> bool:
         """Whether it was due to be asked about, and was not: where little is asked, only what is
         known of that mode by name."""
         plan, mode = self.job.plan, self.session.backend.mode
-        due = plan is None or not plan.thrifty or mode in known.modes
-        return due and known.check not in self.asked
+        expected = plan is None or not plan.few_shapes or mode in known.modes
+        return expected and known.check not in self.tested
 
-    def _ask(self, question: Question) -> list[Check]:
+    def _ask(self, case: Case) -> list[Check]:
         job = self.job
         if self.broken is None:
             try:
-                answered = ask(self.session, question, job.adapter, job.grade, self.known)
+                answered = run_case(self.session, case, job.adapter, job.grade, self.known)
                 return self._still(answered)
             except BackendUnavailable as error:
                 self.broken = str(error)
-        return _not_put(question, self.broken, self.session.backend, job.adapter)
+        return _not_run(case, self.broken, self.session.backend, job.adapter)
 
     def _generated(self, plan: Plan) -> Generator[Event, None, None]:
         job, backend = self.job, self.session.backend
         surfaces = tuple(job.surfaces or backend.surfaces)
-        trial: Trial | None = None
+        generated: GeneratedRun | None = None
         with ExitStack() as opened:
             try:
                 eager = job.eager and opened.enter_context(closing(job.eager()))
                 eager_known = applying(job.known, eager.backend) if eager else {}
-                trial = Trial(self.session, job.adapter, plan, surfaces, job.grade, self.known,
-                              job.promised, job.signature, eager or None, eager_known)  # fmt: skip
-                for title, answered in trial.checks():
+                generated = GeneratedRun(
+                    self.session,
+                    job.adapter,
+                    plan,
+                    surfaces,
+                    job.grade,
+                    self.known,
+                    job.must_accept,
+                    job.signature,
+                    eager or None,
+                    eager_known,
+                )
+                for title, answered in generated.checks():
                     yield from self._answered(title, self._still(answered))
             except BackendUnavailable as error:
                 self.broken = str(error)
-        if trial is not None:
-            yield Measured(tuple(trial.tallies.rows(backend, job.adapter)), trial.effort)
+        if generated is not None:
+            yield Measured(tuple(generated.tallies.rows(backend, job.adapter)), generated.effort)
 
     def _answered(self, name: str, answered: Sequence[Check]) -> Generator[Event, None, None]:
         yield from self._deaths()
         self.seen, self.previous = len(self.session.lost), name
-        self.asked.update(check.id for check in answered)
-        yield Answered(tuple(answered))
+        self.tested.update(check.id for check in answered)
+        yield ChecksReady(tuple(answered))
 
     def _deaths(self) -> Generator[Event, None, None]:
         for death in self.session.lost[self.seen :]:
@@ -208,7 +218,7 @@ def still(
     entry = known.get(check.id)
     if entry is None or check.verdict not in ("conforms", "characterised", "refused"):
         return check
-    (again,) = ask(session, entry.witness, adapter, grade, known)
+    (again,) = run_case(session, entry.witness, adapter, grade, known)
     if again.verdict == "known":
         return replace(check, verdict="known", axis=again.axis, summary=again.summary,
                        reason=again.reason, witness=again.witness)  # fmt: skip
@@ -216,7 +226,7 @@ def still(
     return replace(check, verdict="fixed", summary=summary, witness=again.witness)
 
 
-def never_asked(known: Known) -> Check:
+def never_tested(known: Known) -> Check:
     """The check of an entry whose id no question has: misspelt, or of a check that is gone."""
     where = f"{known.file.name}:{known.line}"
     summary = f"{where}: {known.check} was never asked: remove the entry or mend its id"
@@ -233,7 +243,7 @@ def never_asked(known: Known) -> Check:
         source=known.witness.source,
         summary=summary,
         witness=Witness(
-            question_json(known.witness),
+            case_json(known.witness),
             known.quantity,
             {"promise": "is asked"},
             {"nothing": "never asked"},
@@ -242,9 +252,9 @@ def never_asked(known: Known) -> Check:
     )
 
 
-def ask(
+def run_case(
     session: Session,
-    question: Question,
+    case: Case,
     adapter: AdapterFile,
     grade: Grade,
     known: Mapping[str, Known] | None = None,
@@ -255,39 +265,49 @@ def ask(
     Raises BackendUnavailable where no worker can be had any more.
     """
     backend = session.backend
-    if question.requires is not None and question.requires.lower() != backend.platform_kind.lower():
-        reason = f"the claim is about {question.requires}; this run is on {backend.platform_kind}"
-        return not_asked(question, Finding("unsupported", "semantics", reason), backend, adapter)
+    if case.requires is not None and case.requires.lower() != backend.platform_kind.lower():
+        reason = f"the claim is about {case.requires}; this run is on {backend.platform_kind}"
+        return not_tested(case, Judgement("unsupported", "semantics", reason), backend, adapter)
     answers: dict[str, Outcome] = {}
     others: dict[str, Outcome] = {}
-    for quantity in question.call.want:
+    for quantity in case.call.want:
         # Each quantity in calls of its own, so that a refusal of one says nothing of the next.
-        outcomes = [session.run(call) for call in _wanting(question, quantity)]
-        first = len(question.before)
+        outcomes = [session.run(call) for call in _wanting(case, quantity)]
+        first = len(case.before)
         answers[quantity] = outcomes[first]
         if len(outcomes) > first + 1:
             others[quantity] = outcomes[-1]
-        if eager is not None and isinstance(question.expectation.promise, SameAsEager):
-            others[quantity] = eager.run(replace(question.call, want=(quantity,)))
-    return checks(question, answers, others, grade, backend, adapter, known or {})
+        if eager is not None and isinstance(case.expectation.promise, SameAsEager):
+            others[quantity] = eager.run(replace(case.call, want=(quantity,)))
+    return checks(case, answers, others, grade, backend, adapter, known or {})
 
 
-def _wanting(question: Question, quantity: str) -> Iterator[Call]:
+def _wanting(case: Case, quantity: str) -> Iterator[Call]:
     """The question's calls; what is compared wants this quantity alone."""
-    for call in question.calls:
-        compared = call is question.call or call not in question.before
-        between = getattr(question.expectation.promise, "between", ())
+    for call in case.calls:
+        compared = call is case.call or call not in case.before
+        between = getattr(case.expectation.promise, "between", ())
         yield replace(call, want=(quantity,)) if compared and call not in between else call
 
 
-def _not_put(
-    question: Question, broken: str, backend: Backend, adapter: AdapterFile
-) -> list[Check]:
-    finding = Finding("crashed", "semantics", f"not asked, for the backend is gone: {broken}")
-    return not_asked(question, finding, backend, adapter)
+def _not_run(case: Case, broken: str, backend: Backend, adapter: AdapterFile) -> list[Check]:
+    judgement = Judgement("crashed", "semantics", f"not asked, for the backend is gone: {broken}")
+    return not_tested(case, judgement, backend, adapter)
 
 
 __all__ = [
-    "Answered", "BackendFinished", "BackendNotRun", "BackendStarted", "Event", "Job",
-    "Measured", "WorkerLost", "applying", "ask", "never_asked", "run", "run_job", "still",
+    "BackendFinished",
+    "BackendNotRun",
+    "BackendStarted",
+    "ChecksReady",
+    "Event",
+    "Job",
+    "Measured",
+    "WorkerLost",
+    "applying",
+    "never_tested",
+    "run",
+    "run_case",
+    "run_job",
+    "still",
 ]  # fmt: skip

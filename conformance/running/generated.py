@@ -13,18 +13,18 @@ import numpy as np
 from ..adapters import AdapterFile
 from ..generate import contracts
 from ..generate.contracts import observers
-from ..generate.needed_weights import as_asked
-from ..generate.plan import Abilities, Plan
+from ..generate.needed_weights import tested_surface
+from ..generate.plan import Capabilities, Plan
 from ..judging.accuracy import Tallies
 from ..judging.diagnosis import diagnosis
 from ..judging.rules import KnownBehaviour
 from ..judging.tolerance import Grade
 from ..model.call import Array, Call, Crashed, Failure, Outcome, TimedOut
-from ..model.case_family import EVERYTHING, Asked, Asking, Group, Series, Signature
+from ..model.case_family import EVERYTHING, CaseFamily, Group, PlannedCase, Signature, TestedSurface
 from ..model.check import Check
-from ..model.expectation import Question, SameAsEager, Unmoved
+from ..model.expectation import Case, Repeatable, SameAsEager
 from ..session import Session
-from .aggregate import FEW, GRAVITY, Example, Fold
+from .aggregate import FEW, GRAVITY, Aggregate, Example
 from .shrink import TRIES, TRIES_WHERE_COMPILED, Witnesses, shrinks, shrunk, small, tries_for
 from .witness import check_of
 
@@ -36,7 +36,7 @@ NEW_WORKERS = 3
 
 
 @dataclass
-class Trial:
+class GeneratedRun:
     """The generated questions of one backend.
 
     surfaces: which of the backend's are asked; promised: the dtypes in which they are due to
@@ -52,15 +52,15 @@ class Trial:
     surfaces: tuple[str, ...]
     grade: Grade
     known: Mapping[str, KnownBehaviour] = field(default_factory=dict)
-    promised: tuple[str, ...] = ()
+    must_accept: tuple[str, ...] = ()
     signature: Signature = EVERYTHING
     eager: Session | None = None
     eager_known: Mapping[str, KnownBehaviour] = field(default_factory=dict)
     tallies: Tallies = field(default_factory=Tallies)
     examples: int = 0
     elements: int = 0
-    _asked: dict[str, Asked] = field(default_factory=dict)
-    _seen: dict[str, Fold] = field(default_factory=dict)
+    _tested: dict[str, TestedSurface] = field(default_factory=dict)
+    _seen: dict[str, Aggregate] = field(default_factory=dict)
     _first: dict[tuple[str, ...], Call] = field(default_factory=dict)
     _remembers: dict[tuple[str, ...], bool] = field(default_factory=dict)
     _witnesses: Witnesses = field(default_factory=Witnesses)
@@ -85,39 +85,39 @@ class Trial:
 
         Raises BackendUnavailable where no worker can be had any more.
         """
-        asked = tuple(self._as_asked(surface) for surface in self.surfaces)
+        tested = tuple(self._tested_surface(surface) for surface in self.surfaces)
         acceptance = self.plan.acceptance()
-        folds = self._put(acceptance, asked)
-        yield acceptance.title, self._concluded(folds)
-        able = abilities(folds.values())
-        for group in self.plan.groups(able):
-            folds = self._put(group, asked)
-            if folds:
-                yield group.title, self._concluded(folds)
+        aggregates = self._put(acceptance, tested)
+        yield acceptance.title, self._concluded(aggregates)
+        capabilities = capabilities_of(aggregates.values())
+        for group in self.plan.groups(capabilities):
+            aggregates = self._put(group, tested)
+            if aggregates:
+                yield group.title, self._concluded(aggregates)
         yield "contracts seen in passing", self._concluded(self._seen)
 
-    def alone(self, surface: str, group: Group) -> tuple[dict[str, Fold], tuple[Check, ...]]:
+    def alone(self, surface: str, group: Group) -> tuple[dict[str, Aggregate], tuple[Check, ...]]:
         """One group put to one surface: its folds, and the checks made of them and of the contracts
         seen in passing. Raises as `checks` does."""
         self._seen = {}
-        folds = self._put(group, (self._as_asked(surface),))
-        return folds, (*self._concluded(folds), *self._concluded(self._seen))
+        aggregates = self._put(group, (self._tested_surface(surface),))
+        return aggregates, (*self._concluded(aggregates), *self._concluded(self._seen))
 
-    def _as_asked(self, surface: str) -> Asked:
-        if surface not in self._asked:
-            asked = as_asked(self.session, surface, self.promised, self.signature)
-            self._asked[surface] = asked
-        return self._asked[surface]
+    def _tested_surface(self, surface: str) -> TestedSurface:
+        if surface not in self._tested:
+            tested = tested_surface(self.session, surface, self.must_accept, self.signature)
+            self._tested[surface] = tested
+        return self._tested[surface]
 
-    def _put(self, group: Group, asked: tuple[Asked, ...]) -> dict[str, Fold]:
+    def _put(self, group: Group, tested: tuple[TestedSurface, ...]) -> dict[str, Aggregate]:
         """Asks a group's questions; the folds of its own series, by check id."""
-        folds: dict[str, Fold] = {}
-        sent: deque[list[tuple[Series, Question, int, int]]] = deque()
+        aggregates: dict[str, Aggregate] = {}
+        sent: deque[list[tuple[CaseFamily, Case, int, int]]] = deque()
 
         def calls() -> Iterator[list[Call]]:
-            for batch in group.batches(asked):
+            for batch in group.batches(tested):
                 # A series that ends its worker is not asked on: each time costs a worker.
-                batch = [a for a in batch if not _crashed(folds.get(a[0].check_id))]
+                batch = [a for a in batch if not _crashed(aggregates.get(a[0].check_id))]
                 laid, places = _laid_out(batch)
                 if laid:
                     sent.append(places)
@@ -126,235 +126,241 @@ class Trial:
         start, framework = time.perf_counter(), self.session.framework_seconds
         for outcomes in self.session.stream(calls()):
             watched: set[int] = set()
-            self._compare(folds, sent[0], outcomes)
-            for series, question, first, last in sent.popleft():
+            self._compare(aggregates, sent[0], outcomes)
+            for family, case, first, last in sent.popleft():
                 outcome, other = outcomes[first], outcomes[last] if last != first else None
-                self._count(folds, series, question, outcome, other)
+                self._count(aggregates, family, case, outcome, other)
                 if first not in watched:
                     watched.add(first)
-                    self._watch(series, question, outcome)
+                    self._watch(family, case, outcome)
         self._seconds += time.perf_counter() - start
         self._framework += self.session.framework_seconds - framework
-        return folds
+        return aggregates
 
     def _count(
-        self, folds: dict[str, Fold], series: Series, question: Question, outcome: Outcome,
+        self, aggregates: dict[str, Aggregate], family: CaseFamily, case: Case, outcome: Outcome,
         other: Outcome | None,
     ) -> None:  # fmt: skip
-        self._first.setdefault(_kind_of(series), question.call)
-        fold = self._fold(folds, series)
-        finding = fold.add(question, outcome, other)
+        self._first.setdefault(_kind_of(family), case.call)
+        aggregate = self._aggregate(aggregates, family)
+        judgement = aggregate.add(case, outcome, other)
         self.examples += 1
-        evidence = finding.evidence
+        evidence = judgement.evidence
         if evidence is not None:
             self.elements += evidence.result.size
             # A wrong formula is not a large error: what it gives says nothing of exactness.
-            wrong = finding.axis == "semantics"
-            if series.everyday and evidence.due.dtype == series.dtype and not wrong:
+            wrong = judgement.axis == "semantics"
+            if family.everyday and evidence.expected.dtype == family.dtype and not wrong:
                 self.tallies.add(
-                    question.call, series.quantity, evidence.result, evidence.due, evidence.found
+                    case.call, family.quantity, evidence.result, evidence.expected, evidence.found
                 )
 
     def _compare(
         self,
-        folds: dict[str, Fold],
-        asked: Sequence[tuple[Series, Question, int, int]],
+        aggregates: dict[str, Aggregate],
+        tested: Sequence[tuple[CaseFamily, Case, int, int]],
         outcomes: Sequence[Outcome],
     ) -> None:
         """The same calls in eager mode, each compared once."""
         if self.eager is None:
             return
         compared = {
-            first: (series, question)
-            for series, question, first, _ in asked
-            if series.kind in ("property", "reduction", "contract")
+            first: (family, case)
+            for family, case, first, _ in tested
+            if family.kind in ("property", "reduction", "contract")
             and not isinstance(outcomes[first].failure, Crashed | TimedOut)
         }
-        batch = [question.call for _, question in compared.values()]
+        batch = [case.call for _, case in compared.values()]
         answers = chain.from_iterable(self.eager.stream([batch] if batch else []))
-        for (first, (series, question)), outcome in zip(compared.items(), answers, strict=True):
-            same = contracts.same_as_eager(series)
-            about = same.ask(same, question.call)
+        for (first, (family, case)), outcome in zip(compared.items(), answers, strict=True):
+            same = contracts.same_as_eager(family)
+            about = same.make_case(same, case.call)
             assert about is not None
-            known = self.eager_known.get(series.check_id)
-            self._fold(folds, same, known).add(about, outcomes[first], outcome)
+            known = self.eager_known.get(family.check_id)
+            self._aggregate(aggregates, same, known).add(about, outcomes[first], outcome)
 
-    def _watch(self, series: Series, question: Question, outcome: Outcome) -> None:
+    def _watch(self, family: CaseFamily, case: Case, outcome: Outcome) -> None:
         """What is seen in passing: forms and arguments, of calls that were answered."""
-        answered = isinstance(outcome.of(series.quantity), Array)
-        if series.kind not in ("property", "reduction") or not answered:
+        answered = isinstance(outcome.of(family.quantity), Array)
+        if family.kind not in ("property", "reduction") or not answered:
             return
-        for seen in observers(series.asked, series.dtype, series.quantity, series.reduction):
-            about = seen.ask(seen, question.call)
+        for seen in observers(family.tested, family.dtype, family.quantity, family.reduction):
+            about = seen.make_case(seen, case.call)
             if about is not None:
-                self._fold(self._seen, seen).add(about, outcome, None)
+                self._aggregate(self._seen, seen).add(about, outcome, None)
 
-    def _fold(
-        self, folds: dict[str, Fold], series: Series, known: KnownBehaviour | None = None
-    ) -> Fold:
-        fold = folds.get(series.check_id)
-        if fold is None:
-            fold = Fold(series, self.grade, known or self.known.get(series.check_id))
-            folds[series.check_id] = fold
-        return fold
+    def _aggregate(
+        self,
+        aggregates: dict[str, Aggregate],
+        family: CaseFamily,
+        known: KnownBehaviour | None = None,
+    ) -> Aggregate:
+        aggregate = aggregates.get(family.check_id)
+        if aggregate is None:
+            aggregate = Aggregate(family, self.grade, known or self.known.get(family.check_id))
+            aggregates[family.check_id] = aggregate
+        return aggregate
 
-    def _concluded(self, folds: Mapping[str, Fold]) -> tuple[Check, ...]:
-        conforming = [fold for fold in folds.values() if not fold.failing]
+    def _concluded(self, aggregates: Mapping[str, Aggregate]) -> tuple[Check, ...]:
+        conforming = [aggregate for aggregate in aggregates.values() if not aggregate.failing]
         # Where every shape is compiled, a smaller call would take seconds.
-        compact = {} if self.plan.thrifty else self._compact(conforming)
-        return tuple(self._conclude(fold, compact) for fold in folds.values())
+        compact = {} if self.plan.few_shapes else self._compact(conforming)
+        return tuple(self._conclude(aggregate, compact) for aggregate in aggregates.values())
 
-    def _conclude(self, fold: Fold, compact: Mapping[str, Example]) -> Check:
+    def _conclude(self, aggregate: Aggregate, compact: Mapping[str, Example]) -> Check:
         """The check of a fold: its decisive example, shrunk if it fails, else a small one."""
-        example = fold.decisive
+        example = aggregate.decisive
         assert example is not None
-        finding = example.finding
-        if fold.failing:
-            guess = self._guess(example, fold.series.quantity)
-            if fold.series.kind != "special":  # there the values are the question
-                example = self._shrunk(fold, example)
-            finding = example.finding
-            example = self._with_history(fold, example)
-            finding = example.finding
+        judgement = example.judgement
+        if aggregate.failing:
+            guess = self._guess(example, aggregate.family.quantity)
+            if aggregate.family.kind != "special":  # there the values are the question
+                example = self._shrunk(aggregate, example)
+            judgement = example.judgement
+            example = self._with_history(aggregate, example)
+            judgement = example.judgement
             if guess:
-                finding = replace(finding, summary=f"{finding.summary}, {guess}")
+                judgement = replace(judgement, summary=f"{judgement.summary}, {guess}")
         else:
-            example = compact.get(fold.series.check_id, example)
+            example = compact.get(aggregate.family.check_id, example)
         return check_of(
-            example.question,
-            fold.series.quantity,
-            fold.told(finding),
+            example.case,
+            aggregate.family.quantity,
+            aggregate.text(judgement),
             example.result,
             self.session.backend,
             self.adapter,
-            examples=fold.examples,
+            examples=aggregate.examples,
         )
 
-    def _with_history(self, fold: Fold, example: Example) -> Example:
+    def _with_history(self, aggregate: Aggregate, example: Example) -> Example:
         """The example as a new worker shows it: alone, or after the call that spoils it.
 
         A release that keeps something from an earlier call gives wrong results for right
         questions; the witness is then both calls. Looked into once for each kind of call.
         """
-        question, series = example.question, fold.series
-        first = self._first.get(_kind_of(series))
-        settled = question.before or example.finding.verdict != "deviates"
+        case, family = example.case, aggregate.family
+        first = self._first.get(_kind_of(family))
+        settled = case.before or example.judgement.verdict != "deviates"
         if first is None or settled or not isinstance(example.result, Array):
             return example
-        after = replace(question, before=(first,))
-        if _kind_of(series) not in self._remembers:
-            self._remembers[_kind_of(series)] = self._is_remembered(fold, question, first)
-        if not self._remembers[_kind_of(series)]:
+        after = replace(case, before=(first,))
+        if _kind_of(family) not in self._remembers:
+            self._remembers[_kind_of(family)] = self._is_remembered(aggregate, case, first)
+        if not self._remembers[_kind_of(family)]:
             return example
-        again = self._asked_alone(fold, after)
-        if again.finding.verdict != "deviates":
+        again = self._run_alone(aggregate, after)
+        if again.judgement.verdict != "deviates":
             return example
-        told = f"{again.finding.summary}; right in a new process, wrong after the other call"
-        return replace(again, finding=replace(again.finding, summary=told))
+        text = f"{again.judgement.summary}; right in a new process, wrong after the other call"
+        return replace(again, judgement=replace(again.judgement, summary=text))
 
-    def _is_remembered(self, fold: Fold, question: Question, first: Call) -> bool:
+    def _is_remembered(self, aggregate: Aggregate, case: Case, first: Call) -> bool:
         """Whether the question is answered rightly in a new worker, where `first` never was asked.
 
         A new worker costs seconds: none is started where `first` itself comes out wrong, nor for
         a surface that was as wrong in one before, nor more than NEW_WORKERS in all.
         """
-        about, surface = fold.series.ask(fold.series, first), fold.series.surface
+        about, surface = (
+            aggregate.family.make_case(aggregate.family, first),
+            aggregate.family.surface,
+        )
         if self._renewed == NEW_WORKERS or surface in self._in_vain or about is None:
             return False
-        if self._asked_alone(fold, about).finding.verdict != "conforms":
+        if self._run_alone(aggregate, about).judgement.verdict != "conforms":
             return False
         self._renewed += 1
         self.session.renew()
-        right = self._asked_alone(fold, question).finding.verdict != "deviates"
+        right = self._run_alone(aggregate, case).judgement.verdict != "deviates"
         if right:
             self.session.renew()
         else:
             self._in_vain.add(surface)
         return right
 
-    def _compact(self, folds: Sequence[Fold]) -> dict[str, Example]:
+    def _compact(self, aggregates: Sequence[Aggregate]) -> dict[str, Example]:
         """Small calls in the place of large ones that conform, found to conform too, by check id.
 
         The findings stay those of the large ones.
         """
-        asked: list[tuple[Fold, Question]] = []
-        for fold in folds:
-            example = fold.decisive
+        tested: list[tuple[Aggregate, Case]] = []
+        for aggregate in aggregates:
+            example = aggregate.decisive
             if example is not None and example.size > FEW:
                 call = next(iter(small(example, FEW)), None)
-                question = None if call is None else fold.series.ask(fold.series, call)
-                if question is not None and len(question.calls) == 1:
-                    asked.append((fold, question))
-        answers = self.session.stream([[question.call for _, question in asked]] if asked else [])
+                case = None if call is None else aggregate.family.make_case(aggregate.family, call)
+                if case is not None and len(case.calls) == 1:
+                    tested.append((aggregate, case))
+        answers = self.session.stream([[case.call for _, case in tested]] if tested else [])
         found: dict[str, Example] = {}
-        for (fold, question), outcome in zip(asked, chain.from_iterable(answers), strict=True):
-            again = Fold(fold.series, fold.grade, fold.known)
-            again.add(question, outcome, None)
-            smaller, example = again.decisive, fold.decisive
+        for (aggregate, case), outcome in zip(tested, chain.from_iterable(answers), strict=True):
+            again = Aggregate(aggregate.family, aggregate.grade, aggregate.known)
+            again.add(case, outcome, None)
+            smaller, example = again.decisive, aggregate.decisive
             assert smaller is not None and example is not None
-            if smaller.finding.verdict == example.finding.verdict:
-                found[fold.series.check_id] = smaller
+            if smaller.judgement.verdict == example.judgement.verdict:
+                found[aggregate.family.check_id] = smaller
         return found
 
-    def _shrunk(self, fold: Fold, example: Example) -> Example:
+    def _shrunk(self, aggregate: Aggregate, example: Example) -> Example:
         if not shrinks(example):
             return example
-        most = TRIES_WHERE_COMPILED if self.plan.thrifty else TRIES
+        most = TRIES_WHERE_COMPILED if self.plan.few_shapes else TRIES
         left = tries_for(example, min(most, max(TRIES_IN_ALL - self._tries, LEAST_TRIES)))
 
         def again(call: Call) -> Example | None:
             self._tries += 1
-            return self._again(fold, example, call)
+            return self._again(aggregate, example, call)
 
-        call = self._witnesses.of_name(fold.series)
+        call = self._witnesses.of_name(aggregate.family)
         found = None if call is None else again(call)
         if found is None:
             found = shrunk(example, again, left)
-            self._witnesses.keep(fold.series, found.question.call)
+            self._witnesses.keep(aggregate.family, found.case.call)
         return found
 
     def _guess(self, example: Example, quantity: str) -> str:
-        if example.finding.axis != "semantics" or not isinstance(example.result, Array):
+        if example.judgement.axis != "semantics" or not isinstance(example.result, Array):
             return ""
-        return diagnosis(example.question, quantity, example.result)
+        return diagnosis(example.case, quantity, example.result)
 
-    def _again(self, fold: Fold, before: Example, call: Call) -> Example | None:
+    def _again(self, aggregate: Aggregate, before: Example, call: Call) -> Example | None:
         """A simpler call asked: the example if it fails as gravely and of the same kind."""
-        question = fold.series.ask(fold.series, call)
-        if question is None or not all(map(self.signature.takes, question.calls)):
+        case = aggregate.family.make_case(aggregate.family, call)
+        if case is None or not all(map(self.signature.takes, case.calls)):
             return None
         try:
-            smaller = self._asked_alone(fold, question)
+            smaller = self._run_alone(aggregate, case)
         except ValueError:
             return None
         return smaller if fails_alike(before, smaller) else None
 
-    def _asked_alone(self, fold: Fold, question: Question) -> Example:
+    def _run_alone(self, aggregate: Aggregate, case: Case) -> Example:
         """The question's calls one after the other, outside of any batch."""
-        outcomes = [self.session.run(each) for each in question.calls]
-        first = len(question.before)
+        outcomes = [self.session.run(each) for each in case.calls]
+        first = len(case.before)
         other = outcomes[-1] if len(outcomes) > first + 1 else None
-        if isinstance(question.expectation.promise, SameAsEager) and self.eager is not None:
-            other = self.eager.run(question.call)
-        again = Fold(fold.series, fold.grade, fold.known)
-        again.add(question, outcomes[first], other)
+        if isinstance(case.expectation.promise, SameAsEager) and self.eager is not None:
+            other = self.eager.run(case.call)
+        again = Aggregate(aggregate.family, aggregate.grade, aggregate.known)
+        again.add(case, outcomes[first], other)
         assert again.decisive is not None
         return again.decisive
 
 
-def _kind_of(series: Series) -> tuple[str, ...]:
+def _kind_of(family: CaseFamily) -> tuple[str, ...]:
     """Calls of one kind: those between which a release may keep something."""
-    return series.surface, series.quantity, series.reduction, series.dtype
+    return family.surface, family.quantity, family.reduction, family.dtype
 
 
-def _crashed(fold: Fold | None) -> bool:
-    decisive = None if fold is None else fold.decisive
-    return decisive is not None and decisive.finding.verdict in ("crashed", "timed-out")
+def _crashed(aggregate: Aggregate | None) -> bool:
+    decisive = None if aggregate is None else aggregate.decisive
+    return decisive is not None and decisive.judgement.verdict in ("crashed", "timed-out")
 
 
 def _laid_out(
-    batch: list[Asking],
-) -> tuple[list[Call], list[tuple[Series, Question, int, int]]]:
+    batch: list[PlannedCase],
+) -> tuple[list[Call], list[tuple[CaseFamily, Case, int, int]]]:
     """The calls of a batch, each once, and where each question finds its first and last one.
 
     What is asked twice on purpose is run twice.
@@ -362,19 +368,19 @@ def _laid_out(
     calls: list[Call] = []
     index: dict[int, int] = {}
     places = []
-    for series, question in batch:
-        if question.before or isinstance(question.expectation.promise, Unmoved):
-            first = len(calls) + len(question.before)
-            calls += question.calls
-            places.append((series, question, first, len(calls) - 1))
+    for family, case in batch:
+        if case.before or isinstance(case.expectation.promise, Repeatable):
+            first = len(calls) + len(case.before)
+            calls += case.calls
+            places.append((family, case, first, len(calls) - 1))
             continue
         found = []
-        for call in question.calls:
+        for call in case.calls:
             if id(call) not in index:
                 index[id(call)] = len(calls)
                 calls.append(call)
             found.append(index[id(call)])
-        places.append((series, question, found[0], found[-1]))
+        places.append((family, case, found[0], found[-1]))
     return calls, places
 
 
@@ -384,7 +390,7 @@ def fails_alike(before: Example, smaller: Example) -> bool:
     One that is NaN where the other was not is something else: two large intermediates that a right
     formula takes from each other, (1 − y)·x and (1 + (p − 1)·y)·|x| in float16, say.
     """
-    then, now = before.finding, smaller.finding
+    then, now = before.judgement, smaller.judgement
     same = GRAVITY[now.verdict] == GRAVITY[then.verdict] and now.axis == then.axis
     return same and (_has_nan(before.result) or not _has_nan(smaller.result))
 
@@ -398,19 +404,19 @@ def _gives(example: Example) -> bool:
     result = example.result
     if not isinstance(result, Array):
         return False
-    return example.finding.verdict not in ("deviates", "known") or bool(np.any(result.values))
+    return example.judgement.verdict not in ("deviates", "known") or bool(np.any(result.values))
 
 
-def abilities(folds: Iterable[Fold]) -> Abilities:
+def capabilities_of(aggregates: Iterable[Aggregate]) -> Capabilities:
     """Which quantities each surface gave in each dtype, from the checks of what is accepted.
 
     Zeros in the place of a gradient deviate there, once, and are not asked about any further. What
     is compared with eager mode beside them does not count: zeros may well be equal.
     """
-    able: dict[tuple[str, str], list[str]] = {}
-    for fold in folds:
-        series = fold.series
-        decisive = fold.decisive
-        if series.kind == "contract" and decisive is not None and _gives(decisive):
-            able.setdefault((series.surface, series.dtype), []).append(series.quantity)
-    return {key: tuple(quantities) for key, quantities in able.items()}
+    capabilities: dict[tuple[str, str], list[str]] = {}
+    for aggregate in aggregates:
+        family = aggregate.family
+        decisive = aggregate.decisive
+        if family.kind == "contract" and decisive is not None and _gives(decisive):
+            capabilities.setdefault((family.surface, family.dtype), []).append(family.quantity)
+    return {key: tuple(quantities) for key, quantities in capabilities.items()}

@@ -11,21 +11,21 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..adapters import AdapterFile
-from ..generate.plan import Abilities, Plan
+from ..generate.plan import Capabilities, Plan
 from ..judging.tolerance import Grade
 from ..known import Known
 from ..model.case_family import Group
 from ..model.check import Check
-from ..model.expectation import Question
+from ..model.expectation import Case
 from ..session import Session
-from .engine import applying, ask, still
-from .generated import Trial, abilities
+from .engine import applying, run_case, still
+from .generated import GeneratedRun, capabilities_of
 
 ACCEPTS = "accepts"
 
 
 @dataclass(frozen=True)
-class Part:
+class OnDemandGroup:
     """What is generated under one title for one surface in one dtype."""
 
     surface: str
@@ -33,19 +33,19 @@ class Part:
     dtype: str
 
 
-def parts(plan: Plan, surfaces: Sequence[str]) -> list[Part]:
+def parts(plan: Plan, surfaces: Sequence[str]) -> list[OnDemandGroup]:
     """All parts, in the order in which a run asks them; nothing has to be drawn to know them."""
     return [
-        Part(surface, title, dtype)
+        OnDemandGroup(surface, title, dtype)
         for surface in surfaces
         for dtype in plan.dtypes
         for title in (ACCEPTS, *_groups(plan, dtype, {}))
     ]
 
 
-def _groups(plan: Plan, dtype: str, able: Abilities) -> dict[str, Group]:
+def _groups(plan: Plan, dtype: str, capabilities: Capabilities) -> dict[str, Group]:
     """The groups of one dtype by title, the dtype left out of it."""
-    groups = replace(plan, dtypes=(dtype,)).groups(able)
+    groups = replace(plan, dtypes=(dtype,)).groups(capabilities)
     return {group.title.removesuffix(f" {dtype}"): group for group in groups}
 
 
@@ -54,11 +54,11 @@ class Started:
     """A session, what is generated in it, and what its release is known to do, by check id."""
 
     session: Session
-    trial: Trial
+    generated_run: GeneratedRun
     known: Mapping[str, Known]
 
 
-class Parts:
+class OnDemandRun:
     """The parts of one backend. `open` starts its session when the first part is asked.
 
     `rows` has how exact the results were so far.
@@ -74,7 +74,7 @@ class Parts:
     ) -> None:
         self._open, self._adapter, self._plan = open, adapter, plan
         self._grade, self._entries = grade, known
-        self._able: dict[tuple[str, str], Abilities] = {}
+        self._capabilities: dict[tuple[str, str], Capabilities] = {}
         self._accepted: dict[tuple[str, str], list[Check]] = {}
         self._seen = 0
         self._started: Started | None = None
@@ -84,8 +84,8 @@ class Parts:
         if self._started is None:
             session = self._open()
             known = applying(self._entries, session.backend)
-            trial = Trial(session, self._adapter, self._plan, (), self._grade, known)
-            self._started = Started(session, trial, known)
+            generated_run = GeneratedRun(session, self._adapter, self._plan, (), self._grade, known)
+            self._started = Started(session, generated_run, known)
         return self._started
 
     @property
@@ -93,14 +93,16 @@ class Parts:
         """The `accuracy` of a report, of all parts so far."""
         if self._started is None:
             return []
-        return self._started.trial.tallies.rows(self._started.session.backend, self._adapter)
+        return self._started.generated_run.tallies.rows(
+            self._started.session.backend, self._adapter
+        )
 
-    def question(self, question: Question) -> list[Check]:
+    def case(self, case: Case) -> list[Check]:
         """The checks of a question of a case file. Raises BackendUnavailable."""
         at = self.start()
-        return self._still(ask(at.session, question, self._adapter, self._grade, at.known))
+        return self._still(run_case(at.session, case, self._adapter, self._grade, at.known))
 
-    def part(self, part: Part) -> list[Check]:
+    def part(self, part: OnDemandGroup) -> list[Check]:
         """The checks of a part: its own, and of the contracts seen in passing while it was asked.
 
         None where the surface does not give what the part is about. Raises BackendUnavailable.
@@ -108,9 +110,9 @@ class Parts:
         accepted = self._accepts(part.surface, part.dtype)
         if part.title == ACCEPTS:
             return accepted
-        able = self._able[part.surface, part.dtype]
-        group = _groups(self._plan, part.dtype, able)[part.title]
-        return self._still(self.start().trial.alone(part.surface, group)[1])
+        capabilities = self._capabilities[part.surface, part.dtype]
+        group = _groups(self._plan, part.dtype, capabilities)[part.title]
+        return self._still(self.start().generated_run.alone(part.surface, group)[1])
 
     def lost(self) -> list[str]:
         """Why workers were lost between calls since this was last asked."""
@@ -128,8 +130,8 @@ class Parts:
         key = surface, dtype
         if key not in self._accepted:
             group = replace(self._plan, dtypes=(dtype,)).acceptance()
-            folds, checks = self.start().trial.alone(surface, group)
-            self._able[key] = abilities(folds.values())
+            aggregates, checks = self.start().generated_run.alone(surface, group)
+            self._capabilities[key] = capabilities_of(aggregates.values())
             self._accepted[key] = self._still(checks)
         return self._accepted[key]
 

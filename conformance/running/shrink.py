@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from ..model.call import ARGUMENTS, Array, Call
-from ..model.case_family import Series
+from ..model.case_family import CaseFamily
 from ..model.dtypes import FLOATS, from_float64
 from ..model.expectation import AgreesWithReference, EqualsCall, SameAsEager
 from .aggregate import GRAVITY, Example
@@ -30,11 +30,11 @@ SIMPLE = (1.0, -1.0, 2.0, 0.5, -2.0, 3.0, 10.0, -10.0, 100.0, -100.0, 0.0)
 def shrinks(example: Example) -> bool:
     """Whether smaller calls can be asked about; elsewhere the shapes are the question."""
     promises = (AgreesWithReference, EqualsCall, SameAsEager)
-    return isinstance(example.question.expectation.promise, promises)
+    return isinstance(example.case.expectation.promise, promises)
 
 
 def tries_for(example: Example, most: int) -> int:
-    crash = GRAVITY[example.finding.verdict] > GRAVITY["deviates"]
+    crash = GRAVITY[example.judgement.verdict] > GRAVITY["deviates"]
     return min(most, TRIES_OF_A_CRASH) if crash else most
 
 
@@ -65,20 +65,20 @@ class Witnesses:
 
     _found: dict[tuple[str, ...], Call] = field(default_factory=dict)
 
-    def keep(self, series: Series, call: Call) -> None:
+    def keep(self, family: CaseFamily, call: Call) -> None:
         if call.logits.size <= FEW:
-            self._found[_name_of(series)] = call
+            self._found[_name_of(family)] = call
 
-    def of_name(self, series: Series) -> Call | None:
+    def of_name(self, family: CaseFamily) -> Call | None:
         """As this series would ask it: the same numbers, in its dtype."""
-        call = self._found.get(_name_of(series))
-        if call is None or call.reduction not in ("none", series.reduction):
+        call = self._found.get(_name_of(family))
+        if call is None or call.reduction not in ("none", family.reduction):
             return None
-        return _mapped(call, partial(_of_dtype, own=call.logits.dtype, dtype=series.dtype))
+        return _mapped(call, partial(_of_dtype, own=call.logits.dtype, dtype=family.dtype))
 
 
-def _name_of(series: Series) -> tuple[str, ...]:
-    return series.surface, series.kind, series.name, series.quantity
+def _name_of(family: CaseFamily) -> tuple[str, ...]:
+    return family.surface, family.kind, family.name, family.quantity
 
 
 def _of_dtype(array: Array, own: str, dtype: str) -> Array:
@@ -90,7 +90,7 @@ def _of_dtype(array: Array, own: str, dtype: str) -> Array:
 
 def small(example: Example, most: int) -> Iterator[Call]:
     """Calls of at most `most` elements made from this one: its worst element, or its beginning."""
-    call = example.question.call
+    call = example.case.call
     if call.reduction == "none" and call.logits.layout != "cycled":
         yield from _one_element(example)
     while call.logits.size > most:
@@ -104,7 +104,7 @@ def small(example: Example, most: int) -> Iterator[Call]:
 
 def candidates(example: Example) -> Iterator[Call]:
     """Calls that are simpler, the simplest first; each is a different way to go on."""
-    call = example.question.call
+    call = example.case.call
     yield from _one_element(example)
     yield from _fewer_arguments(call)
     yield from _smaller(call)
@@ -114,7 +114,7 @@ def candidates(example: Example) -> Iterator[Call]:
 
 def _one_element(example: Example) -> Iterator[Call]:
     """The worst element alone; the first, where no element of the result is one of the logits."""
-    call, worst = example.question.call, example.finding.worst
+    call, worst = example.case.call, example.judgement.worst
     shape = call.logits.shape
     if call.logits.size <= 1 or call.logits.layout == "cycled":
         return
@@ -139,9 +139,9 @@ def _mapped(call: Call, change: Callable[[Array], Array]) -> Call:
 
 
 def _fewer_arguments(call: Call) -> Iterator[Call]:
-    differentiated = {quantity.partition(".")[2] for quantity in call.want} | set(call.beside)
-    for name in call.beside:
-        yield replace(call, beside=tuple(other for other in call.beside if other != name))
+    differentiated = {quantity.partition(".")[2] for quantity in call.want} | set(call.along_with)
+    for name in call.along_with:
+        yield replace(call, along_with=tuple(other for other in call.along_with if other != name))
     if call.upstream is not None:
         yield replace(call, upstream=None)
     if call.weight is not None and "weight" not in differentiated:

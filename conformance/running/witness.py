@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..adapters import AdapterFile
-from ..judging.rules import Finding, KnownBehaviour, excused, judge, one_line, steady
+from ..judging.rules import Judgement, KnownBehaviour, excused, judge, one_line, steady
 from ..judging.tolerance import Grade
 from ..model.call import (
     ARGUMENTS,
@@ -24,6 +24,7 @@ from ..model.call import (
 from ..model.check import Check, Witness
 from ..model.expectation import (
     AgreesWithReference,
+    Case,
     Characterise,
     EqualsCall,
     Expectation,
@@ -32,12 +33,11 @@ from ..model.expectation import (
     OnlyForm,
     PrintedAs,
     Promise,
-    Question,
     Raises,
     Refuses,
+    Repeatable,
     SameAsEager,
     Source,
-    Unmoved,
 )
 from ..model.literal import from_json, literal, to_json
 
@@ -45,7 +45,7 @@ Json = dict[str, Any]
 
 
 def checks(
-    question: Question,
+    case: Case,
     answers: Mapping[str, Outcome],
     others: Mapping[str, Outcome],
     grade: Grade,
@@ -60,26 +60,26 @@ def checks(
     made = []
     for quantity, outcome in answers.items():
         other = others.get(quantity)
-        finding = judge(question, quantity, outcome, other, grade)
-        excuse = known.get(question.check_id(quantity))
-        finding = excused(finding, excuse, question, quantity, outcome, other, grade)
-        made.append(check_of(question, quantity, finding, outcome.of(quantity), backend, adapter))
+        judgement = judge(case, quantity, outcome, other, grade)
+        excuse = known.get(case.check_id(quantity))
+        judgement = excused(judgement, excuse, case, quantity, outcome, other, grade)
+        made.append(check_of(case, quantity, judgement, outcome.of(quantity), backend, adapter))
     return made
 
 
-def not_asked(
-    question: Question, finding: Finding, backend: Backend, adapter: AdapterFile
+def not_tested(
+    case: Case, judgement: Judgement, backend: Backend, adapter: AdapterFile
 ) -> list[Check]:
     """The checks of a question that was not put to the backend, and why."""
-    nothing = Unsupported(finding.summary)
-    wanted = question.call.want
-    return [check_of(question, q, finding, nothing, backend, adapter) for q in wanted]
+    nothing = Unsupported(judgement.summary)
+    wanted = case.call.want
+    return [check_of(case, q, judgement, nothing, backend, adapter) for q in wanted]
 
 
 def check_of(
-    question: Question,
+    case: Case,
     quantity: str,
-    finding: Finding,
+    judgement: Judgement,
     result: Array | Failure,
     backend: Backend,
     adapter: AdapterFile,
@@ -87,26 +87,26 @@ def check_of(
 ) -> Check:
     """A finding with its witness; examples: how many questions it was made from."""
     return Check(
-        id=question.check_id(quantity),
-        surface=question.surface,
-        kind=question.kind,
+        id=case.check_id(quantity),
+        surface=case.surface,
+        kind=case.kind,
         quantity=quantity,
-        dtype=question.call.logits.dtype,
-        reduction=question.call.reduction,
-        axis=finding.axis,
-        verdict=finding.verdict,
-        source=question.source,
-        summary=finding.summary,
+        dtype=case.call.logits.dtype,
+        reduction=case.call.reduction,
+        axis=judgement.axis,
+        verdict=judgement.verdict,
+        source=case.source,
+        summary=judgement.summary,
         witness=Witness(
-            question=question_json(question),
+            case=case_json(case),
             quantity=quantity,
-            expected=_expected(question, finding),
+            expected=_expected(case, judgement),
             got=_got(result),
-            reproduce=_paste(question, finding, backend, adapter),
+            reproduce=_paste(case, judgement, backend, adapter),
         ),
-        note=question.note,
-        reason=finding.reason,
-        strict=finding.strict,
+        note=case.note,
+        reason=judgement.reason,
+        strict=judgement.strict,
         examples=examples,
     )
 
@@ -114,35 +114,35 @@ def check_of(
 PASTED = ("documented", "sweep")
 
 
-def _paste(question: Question, finding: Finding, backend: Backend, adapter: AdapterFile) -> str:
+def _paste(case: Case, judgement: Judgement, backend: Backend, adapter: AdapterFile) -> str:
     """Nothing for generated checks that conform: they are many, and `replay` makes it."""
-    spare = finding.verdict == "conforms" and question.kind not in PASTED
-    return "" if spare else reproduction(question, backend, adapter)
+    spare = judgement.verdict == "conforms" and case.kind not in PASTED
+    return "" if spare else reproduction(case, backend, adapter)
 
 
-def reproduction(question: Question, backend: Backend, adapter: AdapterFile) -> str:
+def reproduction(case: Case, backend: Backend, adapter: AdapterFile) -> str:
     """Plain framework code for the call, and for those that it is compared with."""
     where = backend.where
-    ways = [{**call.wire(), **where} for call in question.calls]
-    if isinstance(question.expectation.promise, SameAsEager):
-        ways.append({**question.call.wire(), **where, "mode": "eager"})
+    ways = [{**call.wire(), **where} for call in case.calls]
+    if isinstance(case.expectation.promise, SameAsEager):
+        ways.append({**case.call.wire(), **where, "mode": "eager"})
     sources = [adapter.reproduction(way, literal).strip() for way in ways]
     return "\n\n".join(sources)
 
 
-def _expected(question: Question, finding: Finding) -> Json:
-    promise = question.expectation.promise
+def _expected(case: Case, judgement: Judgement) -> Json:
+    promise = case.expectation.promise
     expected: Json = {"promise": _words(promise)}
-    if finding.due is not None:
-        high, low = finding.due
+    if judgement.expected is not None:
+        high, low = judgement.expected
         expected["value"] = _number(high)
         expected["digits"] = f"{high:.17g}"
         expected["low"] = _number(low)
-        expected["at"] = list(finding.worst or ())
-    if finding.allowed is not None:
-        expected["tolerance"] = _number(finding.allowed)
-    if finding.ulps is not None:
-        expected["ulps_off"] = finding.ulps
+        expected["at"] = list(judgement.worst or ())
+    if judgement.allowed is not None:
+        expected["tolerance"] = _number(judgement.allowed)
+    if judgement.ulps is not None:
+        expected["ulps_off"] = judgement.ulps
     return expected
 
 
@@ -158,7 +158,7 @@ def _words(promise: Promise) -> str:
     return {
         AgreesWithReference: "agrees with the formula",
         EqualsCall: "equals the other call",
-        Unmoved: "is the same when asked again",
+        Repeatable: "is the same when asked again",
         SameAsEager: "is the same in eager mode",
         LeavesArguments: "leaves its arguments as they were",
         Characterise: "left open; recorded",
@@ -194,7 +194,7 @@ def call_json(call: Call) -> Json:
         "options": dict(call.options),
         "want": list(call.want),
         "upstream": call.upstream and to_json(call.upstream),
-        **({"beside": list(call.beside)} if call.beside else {}),
+        **({"beside": list(call.along_with)} if call.along_with else {}),
     }
 
 
@@ -205,36 +205,36 @@ def call_from_json(kept: Json) -> Call:
         options=dict(kept["options"]),
         want=tuple(kept["want"]),
         upstream=kept["upstream"] and from_json(kept["upstream"]),
-        beside=tuple(kept.get("beside", ())),
+        along_with=tuple(kept.get("beside", ())),
         **arguments,
     )
 
 
-def question_json(question: Question) -> Json:
+def case_json(case: Case) -> Json:
     """All of a question; `question_from_json` reads it back."""
-    expectation = question.expectation
+    expectation = case.expectation
     shape = expectation.shape
     return {
-        "id": question.id,
-        "kind": question.kind,
-        "call": call_json(question.call),
+        "id": case.id,
+        "kind": case.kind,
+        "call": call_json(case.call),
         "expect": {
-            **_promise_json(expectation.promise, question.call),
+            **_promise_json(expectation.promise, case.call),
             "shape": None if shape is None else list(shape),
             "dtype": expectation.dtype,
         },
-        "source": {"document": question.source.document, "sentence": question.source.sentence},
-        "note": question.note,
-        "requires": question.requires,
-        **({"before": [call_json(call) for call in question.before]} if question.before else {}),
+        "source": {"document": case.source.document, "sentence": case.source.sentence},
+        "note": case.note,
+        "requires": case.requires,
+        **({"before": [call_json(call) for call in case.before]} if case.before else {}),
     }
 
 
 def _promise_json(promise: Promise, call: Call) -> Json:
     if isinstance(promise, AgreesWithReference):
-        same = promise.promised == call
+        same = promise.reference_call == call
         optional = {"optional": True} if promise.optional else {}
-        return {"reference": True if same else call_json(promise.promised), **optional}
+        return {"reference": True if same else call_json(promise.reference_call), **optional}
     if isinstance(promise, HasValue):
         values = [_number(value) for value in promise.values]
         return {"value": {"shape": list(promise.shape), "values": values}}
@@ -250,7 +250,7 @@ def _promise_json(promise: Promise, call: Call) -> Json:
             "order": order,
             "optional": promise.optional,
         }
-    if isinstance(promise, Unmoved):
+    if isinstance(promise, Repeatable):
         return {"unmoved": [call_json(between) for between in promise.between]}
     if isinstance(promise, Refuses):
         return {"refuses": promise.why}
@@ -261,12 +261,12 @@ def _promise_json(promise: Promise, call: Call) -> Json:
     return {"characterise" if isinstance(promise, Characterise) else "leaves_arguments": True}
 
 
-def question_from_json(kept: Json) -> Question:
+def case_from_json(kept: Json) -> Case:
     """Raises KeyError, TypeError or ValueError where the JSON is not a question's."""
     call = call_from_json(kept["call"])
     expect = kept["expect"]
     shape = expect["shape"]
-    return Question(
+    return Case(
         id=kept["id"],
         kind=kept["kind"],
         call=call,
@@ -285,9 +285,9 @@ def question_from_json(kept: Json) -> Question:
 def _promise_from_json(expect: Json, call: Call) -> Promise:
     optional = bool(expect.get("optional", False))
     if "reference" in expect:
-        promised = expect["reference"]
-        promised = call if promised is True else call_from_json(promised)
-        return AgreesWithReference(promised, optional=optional)
+        reference_call = expect["reference"]
+        reference_call = call if reference_call is True else call_from_json(reference_call)
+        return AgreesWithReference(reference_call, optional=optional)
     if "value" in expect:
         values = tuple(float(value) for value in expect["value"]["values"])
         return HasValue(tuple(expect["value"]["shape"]), values)
@@ -304,7 +304,7 @@ def _promise_from_json(expect: Json, call: Call) -> Promise:
             optional=optional,
         )
     if "unmoved" in expect:
-        return Unmoved(tuple(call_from_json(between) for between in expect["unmoved"]))
+        return Repeatable(tuple(call_from_json(between) for between in expect["unmoved"]))
     if "refuses" in expect:
         return Refuses(expect["refuses"])
     if "same_as_eager" in expect:

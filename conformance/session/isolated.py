@@ -157,7 +157,7 @@ class IsolatedSession:
                 self._flights.remove(ahead)
                 self._drop()
 
-    def tiles(self, asked: Iterable[Tiles]) -> Generator[Tile | TilesOver, None, None]:
+    def tiles(self, tested: Iterable[Tiles]) -> Generator[Tile | TilesOver, None, None]:
         """The results of each Tiles, tile by tile, and its end; all are of one length and dtype.
 
         The worker is ahead by as many tiles as the ring has slots. Where it is lost, what it was
@@ -166,7 +166,7 @@ class IsolatedSession:
         self._require_open()
         while self._flights:
             self._land()
-        source = iter(asked)
+        source = iter(tested)
         waiting = deque(islice(source, 1))
         sent: dict[Tiles, int] = {}
         worker: _Worker | None = None
@@ -191,30 +191,30 @@ class IsolatedSession:
             if sent:
                 self._drop()  # what the worker still does belongs to nobody
 
-    def _send_tiles(self, worker: _Worker, asked: Tiles, ring: Ring) -> int:
+    def _send_tiles(self, worker: _Worker, tested: Tiles, ring: Ring) -> int:
         self._serial += 1
-        message = ("tiles", self._serial, asked.wire(ring.spec(asked.tiles)))
+        message = ("tiles", self._serial, tested.wire(ring.spec(tested.tiles)))
         # One that is gone is noticed when it is listened to.
         with contextlib.suppress(Gone):
             worker.process.send(message, time.monotonic() + self._timeout)
         return self._serial
 
     def _tiled(
-        self, worker: _Worker, asked: Tiles, serial: int, ring: Ring
+        self, worker: _Worker, tested: Tiles, serial: int, ring: Ring
     ) -> Generator[Tile | TilesOver, None, None]:
-        for start in range(0, asked.count, asked.length):
+        for start in range(0, tested.count, tested.length):
             filled = self._next_tile(worker, ring)
             if isinstance(filled, Crashed | TimedOut):
-                yield TilesOver(asked, filled)
+                yield TilesOver(tested, filled)
                 return
             if filled:
-                count = min(asked.length, asked.count - start)
-                yield Tile(asked, start, ring.results(asked.call.logits.dtype, count))
+                count = min(tested.length, tested.count - start)
+                yield Tile(tested, start, ring.results(tested.call.logits.dtype, count))
             ring.release()
         ring.release_all()
-        talk = _TilesTalk(serial, asked)
+        talk = _TilesTalk(serial, tested)
         failure = self._converse(worker, talk)
-        yield TilesOver(asked, failure, talk.seconds, talk.alone)
+        yield TilesOver(tested, failure, talk.seconds, talk.alone)
 
     def _next_tile(self, worker: _Worker, ring: Ring) -> bool | Crashed | TimedOut:
         """Whether the next tile was filled, or what became of the worker."""
@@ -392,7 +392,7 @@ class IsolatedSession:
         """Sends a batch, if that can be done; else it is sent when its turn comes."""
         try:
             worker.process.clear_log()
-            worker.process.send(self._question(flight), time.monotonic() + self._timeout)
+            worker.process.send(self._case(flight), time.monotonic() + self._timeout)
             flight.worker = worker
         except (Gone, Unsendable):
             pass
@@ -402,7 +402,7 @@ class IsolatedSession:
             self._drop()
             raise
 
-    def _question(self, flight: _Flight) -> object:
+    def _case(self, flight: _Flight) -> object:
         self._serial += 1
         flight.serial = self._serial
         return flight.wire()
@@ -417,12 +417,12 @@ class IsolatedSession:
     def _land(self) -> None:
         """Waits for the outcomes of the oldest batch on its way."""
         flight = self._flights.pop(0)
-        worker, question = flight.worker, None
+        worker, case = flight.worker, None
         if worker is None or worker is not self._worker:
-            worker, question = self._ready_worker(), self._question(flight)
+            worker, case = self._ready_worker(), self._case(flight)
         before = self._last_call
         talk = _BatchTalk(flight.serial, flight.calls)
-        failure = self._converse(worker, talk, question)
+        failure = self._converse(worker, talk, case)
         if talk.done:
             self._last_call = talk.last_call
             self._seconds += talk.seconds
@@ -598,7 +598,7 @@ class _TilesTalk:
     """What has been heard of the end of tiles."""
 
     serial: int
-    asked: Tiles
+    tested: Tiles
     stage: str = TILES
     done: bool = False
     failure: Failure | None = None
@@ -608,7 +608,7 @@ class _TilesTalk:
 
     @property
     def last_call(self) -> Call:
-        return self.asked.call
+        return self.tested.call
 
     def hear(self, message: Any) -> None:
         """Takes a message in; those of other questions are dropped. Raises Garbled."""

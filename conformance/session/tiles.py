@@ -60,7 +60,7 @@ class Tiles:
 class Tile:
     """Results for `count` logits from `start` on, of its Tiles; they are gone after the next."""
 
-    asked: Tiles
+    tested: Tiles
     start: int
     results: NDArray[Any]
 
@@ -70,7 +70,7 @@ class TilesOver:
     """The end of its Tiles: what stopped it, if anything, and the framework's seconds: while it
     was listened to, and alone."""
 
-    asked: Tiles
+    tested: Tiles
     failure: Failure | None
     seconds: float = 0.0
     alone: float = 0.0

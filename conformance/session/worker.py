@@ -253,7 +253,7 @@ def perform_batch(adapter: Any, arrays: Any, wires: Any, alive: Callable[[int], 
 
 def perform_tiles(
     adapter: Any,
-    asked: Any,
+    tested: Any,
     send: Send,
     refusal: Tuple[Type[BaseException], ...] = (BaseException,),
 ) -> None:
@@ -263,22 +263,22 @@ def perform_tiles(
     tile, ring, and alone: ranges of bits that are run before without handing anything over, so that
     the framework's time is known that nothing else takes part in.
     """
-    ring = Ring.opened(asked["ring"])
+    ring = Ring.opened(tested["ring"])
     inside, alone = Clock(), Clock()
     failure: Any = None
-    left = -(-asked["count"] // asked["length"])
+    left = -(-tested["count"] // tested["length"])
     try:
-        tiles = Tiles(adapter, asked)
-        if asked["alone"]:
+        tiles = Tiles(adapter, tested)
+        if tested["alone"]:
             ring.drain()
-            tiles.timed(asked["alone"], alone, refusal)
-        for tile in tiles.of(asked["first"], asked["count"]):
+            tiles.timed(tested["alone"], alone, refusal)
+        for tile in tiles.of(tested["first"], tested["count"]):
             ring.put(tiles.result(*tile, clock=inside))
             left -= 1
     except refusal as error:
         kind = type(error)
         bases = tuple(class_name(base) for base in kind.__mro__)
-        failure = ("raised", class_name(kind), bases, text(error), asked["call"]["want"][0])
+        failure = ("raised", class_name(kind), bases, text(error), tested["call"]["want"][0])
     for _ in range(left):
         ring.skip()
     ring.tell()
@@ -288,11 +288,11 @@ def perform_tiles(
 class Tiles:
     """One call whose logits are replaced, tile after tile, by the next ones."""
 
-    def __init__(self, adapter: Any, asked: Any) -> None:
+    def __init__(self, adapter: Any, tested: Any) -> None:
         self.adapter = adapter
-        choose(adapter, asked["call"]["surface"])
-        self.call = decoded_call(asked["call"])
-        self.length = asked["length"]
+        choose(adapter, tested["call"]["surface"])
+        self.call = decoded_call(tested["call"])
+        self.length = tested["length"]
         self.dtype, logits = self.call["arguments"]["logits"]
         self.carrier = logits.dtype
         self.words = numpy.empty(self.length, "<u%d" % logits.dtype.itemsize)
@@ -578,25 +578,25 @@ def own_losses(losses: Any) -> Dict[str, Any]:
     found = {}
     for loss in losses:
         file, name = loss["file"], loss["callable"]
-        due = "%s: expected a Python file that defines the function %s; " % (file, name)
+        expected = "%s: expected a Python file that defines the function %s; " % (file, name)
         if file not in modules:
-            modules[file] = _imported(file, loss["source"], due)
+            modules[file] = _imported(file, loss["source"], expected)
         if not hasattr(modules[file], name):
-            raise NoOwnLoss(due + "it defines no %s" % name)
+            raise NoOwnLoss(expected + "it defines no %s" % name)
         own_loss = getattr(modules[file], name)
         if not callable(own_loss):
-            raise NoOwnLoss(due + "its %s is of type %s" % (name, class_name(type(own_loss))))
+            raise NoOwnLoss(expected + "its %s is of type %s" % (name, class_name(type(own_loss))))
         found[own_surface(loss)] = own_loss
     return found
 
 
-def _imported(file: str, source: str, due: str) -> Any:
+def _imported(file: str, source: str, expected: str) -> Any:
     if not os.path.isfile(file) and not source:
-        raise NoOwnLoss(due + "there is no such file")
+        raise NoOwnLoss(expected + "there is no such file")
     try:
         return _own_module(file, source)
     except BaseException as error:
-        raise NoOwnLoss(due + "importing it raised " + described(error)) from error
+        raise NoOwnLoss(expected + "importing it raised " + described(error)) from error
 
 
 def _own_module(file: str, source: str) -> Any:
@@ -676,7 +676,7 @@ def serve(channel: Any) -> None:
     tell("ready", 0, dict(fields, pid=own))
     while True:
         try:
-            kind, serial, *asked = unpack(channel.receive())
+            kind, serial, *tested = unpack(channel.receive())
         except EOFError:
             # At once: teardown at exit is where frameworks hang.
             os._exit(0)
@@ -685,23 +685,23 @@ def serve(channel: Any) -> None:
             tell(kind, serial, *fields)
 
         if kind == "call":
-            (wire,) = asked
+            (wire,) = tested
             perform(adapter, wire, send)
         elif kind == "tiles":
-            perform_tiles(adapter, asked[0], send)
+            perform_tiles(adapter, tested[0], send)
         else:
-            arrays, wires = asked
+            arrays, wires = tested
             send("all", perform_batch(adapter, arrays, wires, signs_of_life(send)))
 
 
 def signs_of_life(send: Send) -> Callable[[int], None]:
     """Says how far a batch is, at once and then no more often than is needed."""
-    due = [0.0]
+    expected = [0.0]
 
     def alive(index: int) -> None:
         now = time.monotonic()
-        if now >= due[0]:
-            due[0] = now + SIGN_OF_LIFE
+        if now >= expected[0]:
+            expected[0] = now + SIGN_OF_LIFE
             send("at", index)
 
     return alive

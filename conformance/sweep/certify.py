@@ -57,13 +57,13 @@ def certify(points: int, seed: int, some: Sequence[Block] = ()) -> Iterator[Cert
 def _certified(block: Block, quantity: str, target: int, offsets: np.ndarray) -> Certified:
     words = np.resize(offsets, kernel.CHUNK) + np.uint32(block.first)
     x = words.view(np.float32)
-    due = np.empty(x.size)
+    expected = np.empty(x.size)
     gradient = quantity != FORWARD
     way = kernel.way_of(block.exponent, not block.negative, target, gradient)
-    kernel.truths(x, way, due)
+    kernel.truths(x, way, expected)
     ulps = share = 0.0
     for i in range(min(offsets.size, x.size)):
-        off, spacing, size = _distance(quantity, float(x[i]), target, float(due[i]))
+        off, spacing, size = _distance(quantity, float(x[i]), target, float(expected[i]))
         ulps = max(ulps, float(off / spacing))
         promised = Fraction(kernel.UNCERTAINTY) * size + LEAST
         share = max(share, float(off / promised))
@@ -71,18 +71,18 @@ def _certified(block: Block, quantity: str, target: int, offsets: np.ndarray) ->
 
 
 def _distance(
-    quantity: str, x: float, target: int, due: float
+    quantity: str, x: float, target: int, expected: float
 ) -> tuple[Fraction, Fraction, Fraction]:
     """|due − |truth||, the ulp of float32 there, and |truth|; upper bounds but for the second."""
     ball = oracle.exact(quantity, oracle.Point(x, float(target)))
     if abs(ball) < oracle.power_of_two(-1000):  # no fraction has room for e^-1e38
-        return Fraction(due), Fraction(2) ** -149, Fraction(0)
+        return Fraction(expected), Fraction(2) ** -149, Fraction(0)
     middle = abs(oracle.as_fraction(ball.mid()))
     radius = oracle.as_fraction(ball.rad())
     exponent = -149
     if middle >= Fraction(2) ** -126:
         exponent = _log2(middle) - 23
-    return abs(Fraction(due) - middle) + radius, Fraction(2) ** exponent, middle + radius
+    return abs(Fraction(expected) - middle) + radius, Fraction(2) ** exponent, middle + radius
 
 
 def _log2(value: Fraction) -> int:

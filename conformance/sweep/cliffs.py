@@ -47,9 +47,9 @@ class Cliff:
         where = f"{said} from x = {first} {way} {last} ({share} {self.among:,} logits)"
         if self.mark == "other_kind":
             return where
-        due = _due(self.cell, self.span.worst)
+        expected = _expected(self.cell, self.span.worst)
         at = _shown(dtype, self.span.worst)
-        return f"{where}; worst at x = {at}: {due:.9g} is due, {self.span.ulps:.4g} ulp away"
+        return f"{where}; worst at x = {at}: {expected:.9g} is due, {self.span.ulps:.4g} ulp away"
 
     def json(self) -> Json:
         span = self.span
@@ -100,7 +100,7 @@ def _cliff(cell: Cell, mark: str, negative: bool, run: list[Span]) -> Iterator[C
         yield Cliff(cell, mark, negative, span, span.last - span.first + 1)
 
 
-def _due(cell: Cell, bits: int) -> float:
+def _expected(cell: Cell, bits: int) -> float:
     x, y = number(cell.dtype, bits), cell.target
     return float(reference.evaluate(cell.quantity, x, y, None, cell.pos_weight).high)
 

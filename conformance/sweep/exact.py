@@ -31,7 +31,7 @@ class Judged:
     bits: NDArray[Any]
     got: Floats
     got_bits: NDArray[Any]
-    due: Truth
+    expected: Truth
     absolute: Floats
     ulps: Floats
     compared: Mask
@@ -85,17 +85,17 @@ class Judged:
 
     def _sizes(self) -> dict[str, Floats]:
         """The values whose largest is kept; 0 where nothing was compared."""
-        absolute, size = self.absolute, np.abs(self.due.high)
+        absolute, size = self.absolute, np.abs(self.expected.high)
         with np.errstate(all="ignore"):
-            more = np.maximum(absolute - self.due.rest, 0.0)
+            more = np.maximum(absolute - self.expected.rest, 0.0)
             # numpy.testing.assert_allclose and its like compare with the due value as a float64.
-            off = np.abs(self.got - self.due.high)
+            off = np.abs(self.got - self.expected.high)
             found = {"abs": absolute, "rel": _over(absolute, size)}
             for grade in tolerance.GRADES:
-                found[f"k_{grade}"] = _over(more, self.due.scale[grade])
-            for atol in USUAL_ATOL[self.due.dtype]:
+                found[f"k_{grade}"] = _over(more, self.expected.scale[grade])
+            for atol in USUAL_ATOL[self.expected.dtype]:
                 found[f"rtol {atol:g}"] = _over(np.maximum(off - atol, 0.0), size)
-            rtol = USUAL_RTOL[self.due.dtype]
+            rtol = USUAL_RTOL[self.expected.dtype]
             found[f"atol {rtol:g}"] = np.maximum(off - rtol * size, 0.0)
         return {name: np.where(self.compared, values, 0.0) for name, values in found.items()}
 
@@ -118,24 +118,31 @@ class Judged:
         return Span(int(index.size), first, last, where, got, float(error[worst]))
 
 
-def judged(bits: NDArray[Any], result: Array, due: Truth) -> Judged:
+def judged(bits: NDArray[Any], result: Array, expected: Truth) -> Judged:
     """bits: of the logits; result and due: one element for each."""
-    form = FLOATS[due.dtype]
+    form = FLOATS[expected.dtype]
     with np.errstate(all="ignore"):
-        found = errors(result, due)
-        got, size = result.values, np.abs(due.high)
-        number = np.isfinite(got) & np.isfinite(due.high)
+        found = errors(result, expected)
+        got, size = result.values, np.abs(expected.high)
+        number = np.isfinite(got) & np.isfinite(expected.high)
         # No reference is finer than the grid of float64's own subnormals (see `judge`).
         grid = 4 * FLOATS["float64"].smallest_subnormal
-        certain = due.uncertainty <= np.maximum(tolerance.REFERENCE_SHARE * due.ulp, grid)
+        certain = expected.uncertainty <= np.maximum(tolerance.REFERENCE_SHARE * expected.ulp, grid)
         # One that is due, or where the tolerance reaches to the overflow.
         as_due = np.isinf(got) & ~found.other_kind
-        as_due |= np.isnan(got) & np.isnan(due.high)
-        same_sign = np.sign(got) == np.sign(due.high)
-        excused = np.isinf(got) & ~as_due & np.isfinite(due.high) & due.may_overflow & same_sign
+        as_due |= np.isnan(got) & np.isnan(expected.high)
+        same_sign = np.sign(got) == np.sign(expected.high)
+        excused = (
+            np.isinf(got) & ~as_due & np.isfinite(expected.high) & expected.may_overflow & same_sign
+        )
         compared = number & certain
-        beyond = {g: found.absolute > due.tolerance[g] + due.uncertainty for g in tolerance.GRADES}
-        within_flushing = found.absolute <= due.tolerance["stable"] + due.flushed + due.uncertainty
+        beyond = {
+            g: found.absolute > expected.tolerance[g] + expected.uncertainty
+            for g in tolerance.GRADES
+        }
+        within_flushing = (
+            found.absolute <= expected.tolerance["stable"] + expected.flushed + expected.uncertainty
+        )
         tiny = size < form.smallest_normal
         lost = compared & (got == 0) & (found.ulps > 1)
         marks = {
@@ -147,8 +154,10 @@ def judged(bits: NDArray[Any], result: Array, due: Truth) -> Judged:
         }
         nearest = found.ulps < 0.5
         close = np.flatnonzero(np.abs(found.ulps - 0.5) <= CLOSE)
-        nearest[close] = rounded(due.dtype, due.high[close], due.low[close]) == got[close]
-    return Judged(bits, got, _words(result), due, found.absolute, found.ulps, compared,
+        nearest[close] = (
+            rounded(expected.dtype, expected.high[close], expected.low[close]) == got[close]
+        )
+    return Judged(bits, got, _words(result), expected, found.absolute, found.ulps, compared,
                   as_due | excused, nearest, marks)  # fmt: skip
 
 

@@ -99,7 +99,7 @@ def _decay(x: Any, powers: Any, scale: Any, decay: Any) -> None:
 
 
 @njit(fastmath=FASTMATH, error_model="numpy", cache=True)
-def _softplus(x: Any, sign: float, decay: Any, due: Any) -> None:
+def _softplus(x: Any, sign: float, decay: Any, expected: Any) -> None:
     """sp(sign·x) of a chunk into due."""
     for i in range(CHUNK):
         t = decay[i]
@@ -120,40 +120,40 @@ def _softplus(x: Any, sign: float, decay: Any, due: Any) -> None:
         a = a * v + A[2]
         a = a * v + A[1]
         a = a * v + A[0]
-        due[i] = max(sign * np.float64(x[i]), 0.0) + 2.0 * s * a
+        expected[i] = max(sign * np.float64(x[i]), 0.0) + 2.0 * s * a
 
 
 @njit(fastmath=FASTMATH, error_model="numpy", cache=True)
-def _sigmoid(x: Any, sign: float, decay: Any, due: Any) -> None:
+def _sigmoid(x: Any, sign: float, decay: Any, expected: Any) -> None:
     """σ(sign·x) of a chunk into due."""
     for i in range(CHUNK):
         t = decay[i]
         above = 1.0 if sign * np.float64(x[i]) >= 0 else t
-        due[i] = above / (1.0 + t)
+        expected[i] = above / (1.0 + t)
 
 
 @njit(fastmath=FASTMATH, error_model="numpy", cache=True)
-def _truth(x: Any, way: Any, powers: Any, decay: Any, due: Any) -> None:
+def _truth(x: Any, way: Any, powers: Any, decay: Any, expected: Any) -> None:
     """What is due of a chunk: way is (formula, sign, at zero, slope), see `way_of`."""
     if way[0] == LINEAR:
         for i in range(CHUNK):
-            due[i] = way[2] + way[3] * np.float64(x[i])
+            expected[i] = way[2] + way[3] * np.float64(x[i])
         return
     _decay(x, powers, powers.view(np.float64), decay)
     if way[0] == SOFTPLUS:
-        _softplus(x, way[1], decay, due)
+        _softplus(x, way[1], decay, expected)
     else:
-        _sigmoid(x, way[1], decay, due)
+        _sigmoid(x, way[1], decay, expected)
 
 
 @njit(fastmath=FASTMATH, error_model="numpy", cache=True)
-def truths(x: Any, way: Any, due: Any) -> None:
+def truths(x: Any, way: Any, expected: Any) -> None:
     """What is due of many logits, a multiple of CHUNK, into due."""
     powers = np.empty(CHUNK, np.int64)
     decay = np.empty(CHUNK, np.float64)
     for start in range(0, x.size, CHUNK):
         chunk = slice(start, start + CHUNK)
-        _truth(x[chunk], way, powers, decay, due[chunk])
+        _truth(x[chunk], way, powers, decay, expected[chunk])
 
 
 @njit(cache=True)
@@ -166,14 +166,14 @@ def finite(words: Any) -> bool:
 
 
 @njit(fastmath=FASTMATH, error_model="numpy", cache=True)
-def _distances(got: Any, side: float, due: Any, room: Any, ulps: Any) -> float:
+def _distances(got: Any, side: float, expected: Any, room: Any, ulps: Any) -> float:
     """|side·got − due| in ulps of due, of a chunk; the largest."""
-    exponents, words = due.view(np.int64), room.view(np.int64)
+    exponents, words = expected.view(np.int64), room.view(np.int64)
     for i in range(CHUNK):
         e = max((exponents[i] >> 52) & 0x7FF, BIAS - 126)
         words[i] = (2 * BIAS + 23 - e) << 52
     for i in range(CHUNK):
-        ulps[i] = abs(side * np.float64(got[i]) - due[i]) * room[i]
+        ulps[i] = abs(side * np.float64(got[i]) - expected[i]) * room[i]
     return float(_largest(ulps, room))
 
 
@@ -249,13 +249,13 @@ def _count_large(ulps: Any, counts: Any) -> None:
 
 @njit(fastmath=FASTMATH, error_model="numpy", cache=True)
 def _extremes(
-    x: Any, got: Any, side: float, due: Any, sizes: Any, allowances: Any, seen: Any
+    x: Any, got: Any, side: float, expected: Any, sizes: Any, allowances: Any, seen: Any
 ) -> None:
     """Raises the largest values seen to those of a chunk; what they are, see `Table`."""
     s0, s1, strict, r0, r1, r2, rtol = sizes
     a = b = c = d = e = f = g = h = 0.0
     for i in range(CHUNK):
-        size = due[i]
+        size = expected[i]
         reach = abs(np.float64(x[i]))
         off = abs(side * np.float64(got[i]) - size)
         more = max(off - (r0 + r1 * reach + r2 * size), 0.0)
@@ -280,7 +280,7 @@ def _extremes(
 
 @njit(error_model="numpy", cache=True)
 def _mark(
-    x: Any, got: Any, side: float, due: Any, ulps: Any, sizes: Any, limits: Any,
+    x: Any, got: Any, side: float, expected: Any, ulps: Any, sizes: Any, limits: Any,
     first: int, spans: Any, errors: Any,
 ) -> None:  # fmt: skip
     """Adds the marks of a chunk to the spans: count, first, last and worst index in the block, for
@@ -289,7 +289,7 @@ def _mark(
     k, flush = limits
     for i in range(CHUNK):
         value = side * np.float64(got[i])
-        size, reach, u = due[i], abs(np.float64(x[i])), ulps[i]
+        size, reach, u = expected[i], abs(np.float64(x[i])), ulps[i]
         unsure = UNCERTAINTY * size + 2.0**-184
         off, rest = abs(value - size), r0 + r1 * reach + r2 * size + unsure
         lost, tiny = value == 0.0 and u > 1.0, size < 2.0**-126
@@ -384,7 +384,7 @@ def tile(
     the block of the largest error.
     """
     powers, logits = np.empty(CHUNK, np.int64), np.empty(CHUNK, np.uint32)
-    decay, due = np.empty(CHUNK, np.float64), np.empty(CHUNK, np.float64)
+    decay, expected = np.empty(CHUNK, np.float64), np.empty(CHUNK, np.float64)
     room, ulps = np.empty(CHUNK, np.float64), np.empty(CHUNK, np.float64)
     ends = np.empty(2, np.uint32)
     words, x, tips = got.view(np.uint32), logits.view(np.float32), ends.view(np.float32)
@@ -403,17 +403,17 @@ def tile(
                 continue
         for i in range(CHUNK):
             logits[i] = ends[0] + np.uint32(i)
-        _truth(x, way, powers, decay, due)
-        largest = _distances(got[part], side, due, room, ulps)
+        _truth(x, way, powers, decay, expected)
+        largest = _distances(got[part], side, expected, room, ulps)
         if largest > worst:
             worst = largest
             for i in range(CHUNK):
                 if ulps[i] == largest:
                     where[1] = first + start + i
                     break
-        least = min(due[0], due[CHUNK - 1])
+        least = min(expected[0], expected[CHUNK - 1])
         if largest > (SURE if least < 2.0**-126 else SURE_NORMAL):
-            _mark(x, got[part], side, due, ulps, sizes, limits, first + start, spans, errors)
+            _mark(x, got[part], side, expected, ulps, sizes, limits, first + start, spans, errors)
         if largest > 0.125:
             _count_small(ulps, above)
         if largest > 1.0:
@@ -425,9 +425,9 @@ def tile(
                         close[where[0]] = start + i
                     where[0] += 1
         if largest > 0.0 and _could_raise(
-            largest, reach, due[0], due[CHUNK - 1], sizes, allowances, seen
+            largest, reach, expected[0], expected[CHUNK - 1], sizes, allowances, seen
         ):
-            _extremes(x, got[part], side, due, sizes, allowances, seen)
+            _extremes(x, got[part], side, expected, sizes, allowances, seen)
     return worst
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..model.call import FORWARD, Array, Call
-from ..model.case_family import Asked
+from ..model.case_family import TestedSurface
 from ..model.dtypes import FLOATS
 from .line import WORDS, Block, blocks
 
@@ -29,7 +29,7 @@ SWEPT = ("float16", "bfloat16", "float32", "float64")
 class Cell:
     """What is asked of each logit: one quantity, one target, with a pos_weight or without."""
 
-    asked: Asked
+    tested: TestedSurface
     quantity: str
     dtype: str
     target: float
@@ -37,7 +37,7 @@ class Cell:
 
     @property
     def surface(self) -> str:
-        return self.asked.surface
+        return self.tested.surface
 
     @property
     def key(self) -> str:
@@ -56,7 +56,7 @@ class Cell:
         period = Array.rounded(self.dtype, np.array([self.target]))
         target = Array(self.dtype, logits.shape, period.data, "cycled")
         weight = None if self.pos_weight is None else self._one(self.pos_weight)
-        ones = self._one(1.0) if self.asked.needs_weights else None
+        ones = self._one(1.0) if self.tested.needs_weights else None
         return Call(self.surface, logits, target, ones, weight or ones,
                     {"reduction": "none"}, (self.quantity,))  # fmt: skip
 
@@ -87,18 +87,18 @@ class SweepPlan:
     def exhaustive(self) -> bool:
         return self.dtype != "float64"
 
-    def cells(self, asked: Sequence[Asked]) -> Iterator[Cell]:
+    def cells(self, tested: Sequence[TestedSurface]) -> Iterator[Cell]:
         """Surfaces vary fastest: what is due is then worked out once for all of them."""
         for target, pos_weight in grid(self.dtype):
             for quantity in QUANTITIES[self.quantity]:
-                for surface in asked:
+                for surface in tested:
                     yield Cell(surface, quantity, self.dtype, target, pos_weight)
 
-    def units(self, asked: Sequence[Asked]) -> list[Unit]:
+    def units(self, tested: Sequence[TestedSurface]) -> list[Unit]:
         """The shard's units, in the order in which they are worked on."""
         found = []
         index = 0
-        for cell in self.cells(asked):
+        for cell in self.cells(tested):
             for some in self._portions():
                 if index % self.shard[1] == self.shard[0] - 1:
                     found.append(Unit(index, cell, some))

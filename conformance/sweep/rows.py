@@ -22,13 +22,13 @@ from ..judging.accuracy import (
     worst_json,
 )
 from ..judging.errors import truth
-from ..judging.rules import Finding
+from ..judging.rules import Judgement
 from ..judging.tolerance import Grade
 from ..known import Known
 from ..model.call import ARGUMENTS, FORWARD, Array, Backend, Call, Unsupported
 from ..model.check import Check
-from ..model.expectation import AgreesWithReference, Expectation, Question, Source
-from ..running.engine import ask
+from ..model.expectation import AgreesWithReference, Case, Expectation, Source
+from ..running.engine import run_case
 from ..running.witness import check_of
 from ..session import Session
 from .cliffs import Cliff, cliffs, hexadecimal
@@ -58,12 +58,12 @@ class Row:
         return next(iter(self.cells)).dtype
 
     @property
-    def question_id(self) -> str:
+    def case_id(self) -> str:
         return f"{self.surface}/sweep/{self.name}[{self.dtype},none]"
 
     @property
     def check_id(self) -> str:
-        return self.question_id + ("" if self.quantity == FORWARD else f":{self.quantity}")
+        return self.case_id + ("" if self.quantity == FORWARD else f":{self.quantity}")
 
     @property
     def failures(self) -> list[tuple[Unit, Done]]:
@@ -258,10 +258,10 @@ def element_json(
     """One logit, as rows of figures show their worst."""
     call = alone(cell, [bits])
     named = {name: call.argument(name) for name in ARGUMENTS}
-    due = float(truth(call, cell.quantity, cell.dtype).high[0])
+    expected = float(truth(call, cell.quantity, cell.dtype).high[0])
     inputs = {name: a for name, a in named.items() if a is not None}
     result = array(cell.dtype, np.array([got], dtype=WORDS[cell.dtype]))
-    worst = Worst(ulps, (), inputs, call, (1,), (0,), result, due, ulps)
+    worst = Worst(ulps, (), inputs, call, (1,), (0,), result, expected, ulps)
     return worst_json(worst, backend, adapter)
 
 
@@ -304,7 +304,7 @@ def check(
     """The verdict on a row, its worst logit asked once more as the witness; see `concluded`."""
     decisive = decisive_of(row, grade)
     if row.failures:
-        return _failed(row, _question(row, decisive), session.backend, adapter)
+        return _failed(row, _case(row, decisive), session.backend, adapter)
     return _witnessed(row, decisive, session, adapter, grade, known)
 
 
@@ -314,9 +314,9 @@ def concluded(row: Row, plan: SweepPlan, made: Check) -> Check:
     if row.failures:
         return replace(made, examples=examples)
     said = (_sentence(row, cliff) for cliff in _told(row.cliffs))
-    told = (_counted(row, plan), made.summary, *said)
+    text = (_counted(row, plan), made.summary, *said)
     strict = not any(figures.count("strict") for figures in row.numbers.values())
-    return replace(made, summary="; ".join(told), strict=strict, examples=examples)
+    return replace(made, summary="; ".join(text), strict=strict, examples=examples)
 
 
 def _told(found: list[Cliff]) -> list[Cliff]:
@@ -345,13 +345,13 @@ def decisive_of(row: Row, grade: Grade) -> Decisive:
     return max(found, key=lambda decisive: decisive.rank)
 
 
-def _question(row: Row, decisive: Decisive, copies: int = 1) -> Question:
-    return _asking(row, alone(decisive.cell, [decisive.bits] * copies))
+def _case(row: Row, decisive: Decisive, copies: int = 1) -> Case:
+    return _planned_case(row, alone(decisive.cell, [decisive.bits] * copies))
 
 
-def _asking(row: Row, call: Call) -> Question:
-    return Question(
-        row.question_id,
+def _planned_case(row: Row, call: Call) -> Case:
+    return Case(
+        row.case_id,
         "sweep",
         call,
         Expectation(AgreesWithReference(call)),
@@ -372,15 +372,15 @@ def _witnessed(
         decisive.mark == "strict" and grade == "strict"
     )
     for copies in (1, COPIES):
-        (made,) = ask(session, _question(row, decisive, copies), adapter, grade, known)
+        (made,) = run_case(session, _case(row, decisive, copies), adapter, grade, known)
         if made.verdict == "known":
             return _all_known(row, decisive, made, session, adapter, grade, known)
         if not fails:
             return _fixed(made, known)
         if made.verdict != "conforms":
             return made
-    told = f"{made.summary}, but wrong among other logits"
-    return replace(made, verdict="deviates", summary=told)
+    text = f"{made.summary}, but wrong among other logits"
+    return replace(made, verdict="deviates", summary=text)
 
 
 def _all_known(
@@ -400,8 +400,8 @@ def _all_known(
         bits = sorted({b for span in spans for b in (span.first, span.last, span.worst)})
         if not bits:
             continue
-        question = _asking(row, alone(cell, bits))
-        (again,) = ask(session, question, adapter, grade, known)
+        case = _planned_case(row, alone(cell, bits))
+        (again,) = run_case(session, case, adapter, grade, known)
         if again.verdict != "known":
             return replace(again, summary=f"not all as known: {again.summary}")
     return made
@@ -415,7 +415,7 @@ def _fixed(made: Check, known: Mapping[str, Known]) -> Check:
     return replace(made, verdict="fixed", summary=summary)
 
 
-def _failed(row: Row, question: Question, backend: Backend, adapter: AdapterFile) -> Check:
+def _failed(row: Row, case: Case, backend: Backend, adapter: AdapterFile) -> Check:
     unit, done = row.failures[0]
     assert done.failure is not None
     kind, said = done.failure["kind"], done.failure["said"]
@@ -427,7 +427,7 @@ def _failed(row: Row, question: Question, backend: Backend, adapter: AdapterFile
                     "Raised": "characterised"}.get(kind, "crashed")  # fmt: skip
     if verdict == "characterised" and len(row.failures) < len(row.done):
         verdict = "deviates"  # some logits are taken and others refused
-    return check_of(question, row.quantity, Finding(verdict, "semantics", summary),
+    return check_of(case, row.quantity, Judgement(verdict, "semantics", summary),
                     Unsupported(said), backend, adapter)  # fmt: skip
 
 

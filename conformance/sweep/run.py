@@ -56,11 +56,11 @@ def _tiled(
     from .tiles import TileJudge  # compiled with numba, which the other dtypes do without
 
     judges: dict[tuple[str, float], TileJudge] = {}
-    asked = list(_asked(units, done, length, every))
-    by_tiles = dict(zip(asked, (u for u in units if u.index not in done), strict=True))
+    tested = list(_tested(units, done, length, every))
+    by_tiles = dict(zip(tested, (u for u in units if u.index not in done), strict=True))
     before = time.perf_counter()
-    for event in session.tiles(asked):
-        unit = by_tiles[event.asked]
+    for event in session.tiles(tested):
+        unit = by_tiles[event.tested]
         (block,) = unit.blocks
         key = (unit.cell.quantity, unit.cell.target)
         if isinstance(event, Tile):
@@ -75,7 +75,9 @@ def _tiled(
         before = now
 
 
-def _asked(units: Sequence[Unit], done: Container[int], length: int, every: int) -> Iterator[Tiles]:
+def _tested(
+    units: Sequence[Unit], done: Container[int], length: int, every: int
+) -> Iterator[Tiles]:
     """The tiles of each unit left; the first of TOGETHER neighbours has the framework timed for
     all, unless one of them is done: then the time of all is known."""
 
@@ -121,10 +123,10 @@ def _called(session: IsolatedSession, plan: SweepPlan, unit: Unit) -> Done:
         result = outcome.of(unit.cell.quantity)
         if not isinstance(result, Array):
             return Done(unit.index, {}, failure_json(result), time.perf_counter() - start)
-        due = truth(call, unit.cell.quantity, plan.dtype)
-        if result.shape != due.high.shape or result.dtype != plan.dtype:
+        expected = truth(call, unit.cell.quantity, plan.dtype)
+        if result.shape != expected.high.shape or result.dtype != plan.dtype:
             return Done(unit.index, {}, _misshapen(result), time.perf_counter() - start)
-        figures = by_block(judged(bits, result, due), [part.size for part in parts])
+        figures = by_block(judged(bits, result, expected), [part.size for part in parts])
         found.update(zip((block.index for block in some), figures, strict=True))
     spent = session.framework_seconds - framework
     return Done(unit.index, found, None, time.perf_counter() - start, spent, spent)

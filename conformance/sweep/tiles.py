@@ -68,8 +68,8 @@ class Table:
     """
 
     def __init__(self, quantity: str, target: int) -> None:
-        x, due = np.array([0.0, 1.0, 0.0]), np.array([0.0, 0.0, 1.0])
-        table = truth(quantity, target, x, due)
+        x, expected = np.array([0.0, 1.0, 0.0]), np.array([0.0, 0.0, 1.0])
+        table = truth(quantity, target, x, expected)
         (s0, s1, _), (r0, r1, r2) = table.scale["stable"].tolist(), table.rest.tolist()
         strict = float(table.scale["strict"][2])
         rtol = USUAL_RTOL[DTYPE]
@@ -184,9 +184,9 @@ class TileJudge:
 
     def _truths(self, x: NDArray[np.float32], way: Way) -> Floats:
         """The values due, of their own sign."""
-        due = np.empty(x.size)
-        kernel.truths(x, way, due)
-        return self.side * due
+        expected = np.empty(x.size)
+        kernel.truths(x, way, expected)
+        return self.side * expected
 
     def _finely(self, x: Floats) -> tuple[Floats, Floats]:
         """The values due in double-double."""
@@ -197,13 +197,13 @@ class TileJudge:
     def _closely(self, words: NDArray[np.uint32], got: NDArray[np.float32], way: Way) -> Figures:
         high = self._truths(words.view(np.float32), way)
         x = words.view(np.float32).astype(np.float64)
-        due = truth(self.quantity, self.target, x, high)
-        off = np.abs(got.astype(np.float64) - due.high) / due.ulp
+        expected = truth(self.quantity, self.target, x, high)
+        off = np.abs(got.astype(np.float64) - expected.high) / expected.ulp
         index = np.flatnonzero(np.abs(off - 0.5) <= kernel.MARGIN)
         if index.size:
-            due.high[index], due.low[index] = self._finely(x[index])
+            expected.high[index], expected.low[index] = self._finely(x[index])
         result = Array(DTYPE, words.shape, got.tobytes())
-        figures = judged(words, result, due).figures([0])[0]
+        figures = judged(words, result, expected).figures([0])[0]
         np.maximum(self.seen, [figures.extremes[name] for name in self.names], out=self.seen)
         return figures
 
@@ -218,5 +218,5 @@ class TileJudge:
         else:
             y = np.full(x.shape, float(self.target))
             high = reference.evaluate(self.quantity, x, y, reduction="none").high
-        due = truth(self.quantity, self.target, x, high)
-        return judged(words, Array(DTYPE, words.shape, got.tobytes()), due).figures([0])[0]
+        expected = truth(self.quantity, self.target, x, high)
+        return judged(words, Array(DTYPE, words.shape, got.tobytes()), expected).figures([0])[0]

@@ -177,8 +177,8 @@ def agrees(got: Array, exact: Numbers) -> bool:
 def deviates(task: Task, quantity: str, got: Array) -> bool:
     for mode in (task.mode, None):
         if (task.framework, mode, quantity) in DEVIATIONS:
-            applies, instead = DEVIATIONS[task.framework, mode, quantity]
-            return applies(task.call) and agrees(got, instead(task.call, quantity))
+            applies, behaviour = DEVIATIONS[task.framework, mode, quantity]
+            return applies(task.call) and agrees(got, behaviour(task.call, quantity))
     return False
 
 
@@ -252,13 +252,13 @@ def tasks_of(framework: str) -> Iterator[Task]:
     for mode in MODES:
         for surface in adapter.surfaces:
             for call in calls(framework, mode, surface):
-                due = RETURNS[framework, mode][call.logits.dtype]
+                expected = RETURNS[framework, mode][call.logits.dtype]
                 for quantity in QUANTITIES:
                     name = quantity.split(".")[-1]
                     if name in ARGUMENTS and call.argument(name) is None:
                         continue
                     one = Call(**{**vars(call), "want": (quantity,)})
-                    expected = due & {quantity}
+                    expected = expected & {quantity}
                     if call.logits.size == 0 or call.weight is None:
                         expected = expected & FIRST
                     yield Task(framework, mode, one, frozenset(expected))
@@ -381,9 +381,9 @@ class Findings:
             )
         call = Call(self.adapter.surfaces[0], array, array)
         code = self.adapter.reproduction(dict(call.wire(), device="cpu", mode="eager"), literal)
-        asked = self.ask("eager", "pasted", code=code, name="target")
-        self.plan[asked]["array"] = packed(array)
-        return asked
+        tested = self.ask("eager", "pasted", code=code, name="target")
+        self.plan[tested]["array"] = packed(array)
+        return tested
 
     def ask_what_is_refused(self) -> dict[str, int]:
         surface = self.adapter.surfaces[0]
@@ -396,17 +396,17 @@ class Findings:
         return {what: self.ask("eager", "call", wire=packed_call(c)) for what, c in calls.items()}
 
     def ask_the_faulty(self) -> dict[str, list[tuple[Task, int]]]:
-        asked = {}
+        tested = {}
         for fault in FAULTS[self.framework]:
-            asked[fault] = [
+            tested[fault] = [
                 (task, self.ask("eager", "call", fault, wire=packed_call(task.call)))
                 for task in self.tasks
                 if task.mode == "eager" and task.call.logits.dtype == "float32" and task.expected
             ]
-        return asked
+        return tested
 
-    def of(self, asked: int) -> Wire:
-        return self.results[asked]
+    def of(self, tested: int) -> Wire:
+        return self.results[tested]
 
 
 def run(framework: str, python: str, plan: Wire, folder: Path) -> list[Wire]:
@@ -468,8 +468,8 @@ def findings(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 def test_every_quantity_is_that_of_the_arguments(findings: Findings) -> None:
-    asked = zip(findings.tasks, findings.calls, strict=True)
-    problems = [p for task, at in asked for p in wrong(task, findings.of(at))]
+    tested = zip(findings.tasks, findings.calls, strict=True)
+    problems = [p for task, at in tested for p in wrong(task, findings.of(at))]
     assert not problems, "\n".join(problems)
 
 
@@ -485,8 +485,8 @@ def test_describes_what_answers(findings: Findings) -> None:
 
 
 def test_tensors_hold_the_bits_that_they_are_given(findings: Findings) -> None:
-    for array, asked in zip(findings.patterns, findings.held, strict=True):
-        result = findings.of(asked)
+    for array, tested in zip(findings.patterns, findings.held, strict=True):
+        result = findings.of(tested)
         if "error" in result:
             assert result["error"].startswith("NotImplementedError"), (array, result)
             assert (findings.framework, array.dtype) == ("oneflow", "int16")
@@ -495,12 +495,12 @@ def test_tensors_hold_the_bits_that_they_are_given(findings: Findings) -> None:
 
 
 def test_reproductions_write_the_bits_down(findings: Findings) -> None:
-    for asked in findings.pasted:
-        result, array = findings.of(asked), unpacked(findings.plan[asked]["array"])
+    for tested in findings.pasted:
+        result, array = findings.of(tested), unpacked(findings.plan[tested]["array"])
         if (findings.framework, array.dtype) == ("oneflow", "int16"):
             continue
-        assert "error" not in result, (array, result, findings.plan[asked]["code"])
-        assert same_bits(unpacked(result["array"]), array), findings.plan[asked]["code"]
+        assert "error" not in result, (array, result, findings.plan[tested]["code"])
+        assert same_bits(unpacked(result["array"]), array), findings.plan[tested]["code"]
 
 
 def same_bits(one: Array, other: Array) -> bool:
@@ -516,13 +516,13 @@ def same_bits(one: Array, other: Array) -> bool:
 
 def test_reproductions_print_what_the_adapter_returned(findings: Findings) -> None:
     problems = []
-    for index, asked in findings.printed.items():
-        task, result = findings.tasks[index], findings.of(asked)
+    for index, tested in findings.printed.items():
+        task, result = findings.tasks[index], findings.of(tested)
         (quantity,) = task.call.want
         returned = findings.of(findings.calls[index]).get("values", {}).get(quantity)
         printed = numbers(result.get("printed", ""), quantity)
         if printed is None or returned is None:
-            problems.append(f"{task.label} {quantity}: {result}\n{findings.plan[asked]['code']}")
+            problems.append(f"{task.label} {quantity}: {result}\n{findings.plan[tested]['code']}")
             continue
         values = unpacked(returned).values.reshape(printed.shape)
         # mindspore's softplus differs in the last bits between the first calls of a process.
@@ -542,8 +542,8 @@ def numbers(printed: str, quantity: str) -> Numbers | None:
 
 
 def test_what_is_refused_is_the_frameworks_refusal(findings: Findings) -> None:
-    for what, asked in findings.refused.items():
-        result = findings.of(asked)
+    for what, tested in findings.refused.items():
+        result = findings.of(tested)
         assert not result["values"], what
         kind, _, bases, message, during = result["failure"]
         assert (kind, during) == ("raised", "forward"), what
@@ -553,5 +553,5 @@ def test_what_is_refused_is_the_frameworks_refusal(findings: Findings) -> None:
 
 
 def test_a_faulty_adapter_is_caught(findings: Findings) -> None:
-    for fault, asked in findings.faults.items():
-        assert any(wrong(task, findings.of(at)) for task, at in asked), fault
+    for fault, tested in findings.faults.items():
+        assert any(wrong(task, findings.of(at)) for task, at in tested), fault

@@ -109,12 +109,12 @@ def test_a_layout_changes_no_answer(backend: IsolatedSession) -> None:
     plain = [contiguous(call) for call in calls]
     answers, plain_answers = backend.stream([calls, plain])
     answered = 0
-    for call, got, due in zip(calls, answers, plain_answers, strict=True):
+    for call, got, expected in zip(calls, answers, plain_answers, strict=True):
         where = f"{call.logits.layout} {call.logits.dtype}{call.logits.shape} {call.want}"
-        assert got.changed == due.changed == (), where
-        assert type(got.failure) is type(due.failure), (where, got.failure, due.failure)
+        assert got.changed == expected.changed == (), where
+        assert type(got.failure) is type(expected.failure), (where, got.failure, expected.failure)
         assert not isinstance(got.failure, Faulty | Unsupported), (where, got.failure)
-        for quantity, value in due.values.items():
+        for quantity, value in expected.values.items():
             answered += 1
             assert got.values[quantity].shape == value.shape
             np.testing.assert_allclose(
@@ -378,5 +378,5 @@ def test_a_paste_with_layouts_prints_what_the_session_returned(
     for quantity in want:
         (line,) = [x for x in said.stdout.splitlines() if x.startswith(quantity + " ")]
         values = np.asarray(ast.literal_eval(line.split(" ", 2)[2]))
-        due = outcome.values[quantity].values
-        np.testing.assert_allclose(values.reshape(due.shape), due, rtol=1e-6)
+        expected = outcome.values[quantity].values
+        np.testing.assert_allclose(values.reshape(expected.shape), expected, rtol=1e-6)

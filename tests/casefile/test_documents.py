@@ -90,9 +90,9 @@ def test_the_five_documents_have_cases() -> None:
     ],
 )
 def test_printed_examples_are_held(surface: str, printed: str | None) -> None:
-    questions = next(f for f in FILES if f.surface == surface).questions
-    texts = [t for q in questions for t in getattr(q.expectation.promise, "texts", ())]
-    values = [v for q in questions for v in getattr(q.expectation.promise, "values", ())]
+    cases = next(f for f in FILES if f.surface == surface).cases
+    texts = [t for q in cases for t in getattr(q.expectation.promise, "texts", ())]
+    values = [v for q in cases for v in getattr(q.expectation.promise, "values", ())]
     assert (
         printed in texts if printed else any(abs(v - 0.20141327798275246) < 1e-15 for v in values)
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bce_conformance.casefile import CaseFileError, load_all
-from bce_conformance.model.expectation import Question, Refuses
+from bce_conformance.model.expectation import Case, Refuses
 
 FILE = """\
 surface: numpy.bce_with_logits
@@ -29,10 +29,10 @@ def load(
     logits: str = "[1, 2, 1, 2]",
     upstream: str = "null",
     expect: str = "{reference: true}",
-) -> Question:
+) -> Case:
     text = FILE.replace("LOGITS", logits).replace("UPSTREAM", upstream).replace("EXPECT", expect)
     (folder / "case.yaml").write_text(text, encoding="utf-8")
-    return load_all([folder])[0].questions[0]
+    return load_all([folder])[0].cases[0]
 
 
 @pytest.mark.parametrize("layout", ["contiguous", "strided", "transposed"])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bce_conformance.casefile import load_all
-from bce_conformance.model.expectation import Question
+from bce_conformance.model.expectation import Case
 
 FILE = """\
 surface: numpy.bce_with_logits
@@ -22,10 +22,10 @@ cases:
 """
 
 
-def question(tmp_path: Path, logits: str, target: str = "0", dtype: str = "float64") -> Question:
+def case(tmp_path: Path, logits: str, target: str = "0", dtype: str = "float64") -> Case:
     file = tmp_path / "case.yaml"
     file.write_text(FILE.format(logits=logits, target=target, dtype=dtype), encoding="utf-8")
-    return load_all([file])[0].questions[0]
+    return load_all([file])[0].cases[0]
 
 
 @pytest.mark.parametrize(
@@ -37,26 +37,26 @@ def question(tmp_path: Path, logits: str, target: str = "0", dtype: str = "float
     ],
 )  # fmt: skip
 def test_scalars(tmp_path: Path, text: str, value: float) -> None:
-    got = float(question(tmp_path, text).call.logits.values)
+    got = float(case(tmp_path, text).call.logits.values)
     assert np.array_equal(got, value, equal_nan=True)
     assert math.isnan(value) or np.signbit(got) == np.signbit(value)
 
 
 def test_rounded_once_to_the_dtype(tmp_path: Path) -> None:
-    asked = question(tmp_path, "[0.1, 65520, 1e-8]", "[0, 0, 0]", "float16").call.logits
-    assert asked.values.tolist() == [float(np.float16(0.1)), math.inf, 0.0]
+    tested = case(tmp_path, "[0.1, 65520, 1e-8]", "[0, 0, 0]", "float16").call.logits
+    assert tested.values.tolist() == [float(np.float16(0.1)), math.inf, 0.0]
 
 
 def test_cycle_repeats_in_c_order(tmp_path: Path) -> None:
-    asked = question(tmp_path, "{cycle: [1, 2, 3], shape: [2, 2]}", "{fill: 0, shape: [2, 2]}")
-    assert asked.call.logits.values.tolist() == [[1.0, 2.0], [3.0, 1.0]]
+    tested = case(tmp_path, "{cycle: [1, 2, 3], shape: [2, 2]}", "{fill: 0, shape: [2, 2]}")
+    assert tested.call.logits.values.tolist() == [[1.0, 2.0], [3.0, 1.0]]
 
 
 def test_an_argument_may_have_a_dtype_of_its_own(tmp_path: Path) -> None:
-    call = question(tmp_path, "1.0", "{values: 1, dtype: int64}", "float32").call
+    call = case(tmp_path, "1.0", "{values: 1, dtype: int64}", "float32").call
     assert (call.logits.dtype, call.target.dtype) == ("float32", "int64")
 
 
 def test_empty_arrays_keep_their_shape(tmp_path: Path) -> None:
-    asked = question(tmp_path, "{fill: 0, shape: [0, 3]}", "{fill: 0, shape: [0, 3]}")
-    assert asked.call.logits.shape == (0, 3)
+    tested = case(tmp_path, "{fill: 0, shape: [0, 3]}", "{fill: 0, shape: [0, 3]}")
+    assert tested.call.logits.shape == (0, 3)

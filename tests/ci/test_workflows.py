@@ -104,12 +104,12 @@ def test_a_stage_that_does_not_exist_is_wrong_usage() -> None:
 
 
 def test_the_matrix_begins_at_the_pinned_releases(tox: configparser.ConfigParser) -> None:
-    asked = loaded("releases")["jobs"]["release"]["strategy"]["matrix"]["requirement"]
+    tested = loaded("releases")["jobs"]["release"]["strategy"]["matrix"]["requirement"]
     pinned = []
     for name in ("torch", "paddle", "oneflow", "mindspore"):
         lines = tox[f"testenv:{name}"]["deps"].split("\n")
         pinned += [Requirement(line) for line in lines if line.startswith(name)]
-    assert asked == [str(requirement).replace("==", ">=") for requirement in pinned]
+    assert tested == [str(requirement).replace("==", ">=") for requirement in pinned]
 
 
 def test_the_inputs_are_the_same_by_hand_and_by_call() -> None:

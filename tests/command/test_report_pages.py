@@ -78,7 +78,7 @@ def test_what_fails_is_the_exit_status(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("spoil", "text"),
     [
         (lambda f: shutil.rmtree(f), "reports: "),
         (lambda f: (f / RUN).write_text("{"), "expected a report in JSON"),
@@ -100,13 +100,13 @@ def test_what_fails_is_the_exit_status(folder: Path) -> None:
     ids=["no-folder", "no-json", "another-schema", "no-backend", "no-checks", "no-rows", "none"],
 )
 def test_what_cannot_be_read_is_said_in_one_line(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], spoil: Any, told: str
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], spoil: Any, line: str
 ) -> None:
     spoil(folder)
     page = tmp_path / "page.html"
     assert main(["report", str(folder), "--html", str(page)]) == 2
     error = capsys.readouterr().err
-    assert told in error and error.count("\n") == 1
+    assert line in error and error.count("\n") == 1
     assert not page.exists()
 
 

@@ -11,7 +11,7 @@ from bce_conformance.adapters import available, load, module_of
 from bce_conformance.adapters import numpy as adapter
 from bce_conformance.generate.plan import Plan
 from bce_conformance.known import load_known
-from bce_conformance.running.generated import Trial
+from bce_conformance.running.generated import GeneratedRun
 from bce_conformance.session import LocalSession
 
 
@@ -24,9 +24,15 @@ def test_zeros_in_the_place_of_a_gradient_deviate_once(planted: Callable[..., Pa
         "            yield quantity, str(value.dtype), value",
     )
     with LocalSession(module_of(file)) as session, LocalSession(module_of(file)) as other:
-        trial = Trial(session, load(file), Plan(0, "quick", ("float32",), thrifty=True),
-                      session.backend.surfaces, "stable", eager=other)  # fmt: skip
-        checks = [check for _, checks in trial.checks() for check in checks]
+        run = GeneratedRun(
+            session,
+            load(file),
+            Plan(0, "quick", ("float32",), few_shapes=True),
+            session.backend.surfaces,
+            "stable",
+            eager=other,
+        )
+        checks = [check for _, checks in run.checks() for check in checks]
     failing = [check.id.split("/", 1)[1] for check in checks if check.failing]
     assert failing == ["contract/accepts[float32,mean]:grad.target"]
     assert any("same-as-eager" in check.id for check in checks)
@@ -57,11 +63,18 @@ def test_what_is_known_of_eager_mode_explains_a_difference(
     )
     (tmp_path / "known.yaml").write_text(EAGER.format(times=times))
     known = {k.check: k for k in load_known([tmp_path / "known.yaml"], available())}
-    plan = Plan(0, "quick", ("float32",), thrifty=True)
+    plan = Plan(0, "quick", ("float32",), few_shapes=True)
     with LocalSession(adapter) as session, LocalSession(module_of(file)) as other:
-        trial = Trial(session, available()["numpy"], plan, session.backend.surfaces, "stable",
-                      eager=other, eager_known=known)  # fmt: skip
-        checks = {check.id: check for _, checks in trial.checks() for check in checks}
+        run = GeneratedRun(
+            session,
+            available()["numpy"],
+            plan,
+            session.backend.surfaces,
+            "stable",
+            eager=other,
+            eager_known=known,
+        )
+        checks = {check.id: check for _, checks in run.checks() for check in checks}
     same = checks["numpy.bce_with_logits/relation/same-as-eager-hard-targets[float32,none]"]
     assert same.verdict == verdict
     assert (same.reason == "everything comes out 2 times too large") is (verdict == "known")

@@ -8,7 +8,13 @@ import pytest
 
 from bce_conformance.generate.plan import Plan
 from bce_conformance.model.call import QUANTITIES
-from bce_conformance.model.case_family import EVERYTHING, KEYWORDS, Asked, Asking, Signature
+from bce_conformance.model.case_family import (
+    EVERYTHING,
+    KEYWORDS,
+    PlannedCase,
+    Signature,
+    TestedSurface,
+)
 
 PLAN = Plan(0, "quick", ("float32",))
 EVERY = [
@@ -18,17 +24,17 @@ EVERY = [
 ]
 
 
-def asked_of(signature: Signature) -> list[Asking]:
-    asked = (Asked("mine", promised=("float32",), signature=signature),)
-    able = {("mine", "float32"): QUANTITIES}
-    groups = (PLAN.acceptance(), *PLAN.groups(able))
-    return [a for group in groups for a in chain.from_iterable(group.batches(asked))]
+def cases_for(signature: Signature) -> list[PlannedCase]:
+    tested = (TestedSurface("mine", must_accept=("float32",), signature=signature),)
+    capabilities = {("mine", "float32"): QUANTITIES}
+    groups = (PLAN.acceptance(), *PLAN.groups(capabilities))
+    return [a for group in groups for a in chain.from_iterable(group.batches(tested))]
 
 
 @pytest.mark.parametrize("signature", EVERY, ids=str)
 def test_nothing_is_asked_that_the_loss_does_not_take(signature: Signature) -> None:
-    for _, question in asked_of(signature):
-        for call in question.calls:
+    for _, case in cases_for(signature):
+        for call in case.calls:
             assert call.weight is None or "weight" in signature.arguments
             assert call.pos_weight is None or "pos_weight" in signature.arguments
             assert "reduction" in signature.arguments or call.reduction == signature.reduction
@@ -36,15 +42,15 @@ def test_nothing_is_asked_that_the_loss_does_not_take(signature: Signature) -> N
 
 @pytest.mark.parametrize("signature", EVERY, ids=str)
 def test_what_needs_no_argument_is_asked_of_every_loss(signature: Signature) -> None:
-    asked = asked_of(signature)
-    names = {series.name for series, _ in asked}
+    tested = cases_for(signature)
+    names = {family.name for family, _ in tested}
     assert names >= {
         "accepts", "hard-targets", "soft-targets", "targets-outside-0-1", "large-logits",
         "zero-logits", "loss-tails", "every-exponent", "ranks", "short-vectors", "long-vectors",
         "called-twice", "after-other-calls", "after-a-failed-call", "after-a-call-of-another-size",
         "target-of-another-shape-column-against-vector", "nan-logits", "integer-target-bool",
     }  # fmt: skip
-    quantities = {series.quantity for series, _ in asked if series.name == "soft-targets"}
+    quantities = {family.quantity for family, _ in tested if family.name == "soft-targets"}
     assert quantities == {"forward", "grad.logits", "grad.target", "hessian.logits"}
     for name in ("weight", "pos_weight"):
         assert (name in names) == (name in signature.arguments)
@@ -53,13 +59,13 @@ def test_what_needs_no_argument_is_asked_of_every_loss(signature: Signature) -> 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 def test_extreme_logits_are_reduced_one_at_a_time(reduction: str) -> None:
     sizes: dict[str, set[int]] = {"large-logits": set(), "hard-targets": set()}
-    for series, question in asked_of(Signature((), reduction)):
-        if series.name in sizes:
-            sizes[series.name].add(question.call.logits.size)
+    for family, case in cases_for(Signature((), reduction)):
+        if family.name in sizes:
+            sizes[family.name].add(case.call.logits.size)
     assert sizes["large-logits"] == {1}
     assert max(sizes["hard-targets"]) > 100
 
 
 def test_what_takes_everything_is_asked_about_every_reduction() -> None:
-    reductions = {question.call.reduction for _, question in asked_of(EVERYTHING)}
+    reductions = {case.call.reduction for _, case in cases_for(EVERYTHING)}
     assert reductions >= {"none", "mean", "sum", "avg"}

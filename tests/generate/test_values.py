@@ -7,7 +7,7 @@ import pytest
 
 from bce_conformance.generate import values
 from bce_conformance.generate.situation import PATTERNS, Recipe, drawn, pattern
-from bce_conformance.generate.stable_random import Dice
+from bce_conformance.generate.stable_random import StableRandom
 from bce_conformance.generate.topics import TOPICS, drawn_for
 from bce_conformance.judging.tolerance import Elements, largest_intermediate
 from bce_conformance.model.call import Array
@@ -20,7 +20,7 @@ POOLS = [name for name in vars(values) if name.endswith(("_logits", "_targets", 
 @pytest.mark.parametrize("name", POOLS)
 def test_every_pool_stays_in_range(name: str, dtype: str) -> None:
     form = FLOATS[dtype]
-    numbers = getattr(values, name)(Dice(1, name), form, 1000)
+    numbers = getattr(values, name)(StableRandom(1, name), form, 1000)
     assert numbers.shape == (1000,)
     assert np.all(np.isfinite(Array.rounded(dtype, numbers).values))
 
@@ -29,7 +29,7 @@ def test_every_pool_stays_in_range(name: str, dtype: str) -> None:
 def test_an_array_of_ordinary_size_meets_every_exponent_of_both_signs(dtype: str) -> None:
     form = FLOATS[dtype]
     lowest = form.emin - form.precision + 1
-    found = Array.rounded(dtype, values.every_logit(Dice(3), form, 1200)).values
+    found = Array.rounded(dtype, values.every_logit(StableRandom(3), form, 1200)).values
     for sign in (1, -1):
         exponents = set(np.frexp(found[np.sign(found) == sign])[1] - 1)
         assert exponents >= set(range(lowest + 1, form.emax)), sign
@@ -37,18 +37,18 @@ def test_an_array_of_ordinary_size_meets_every_exponent_of_both_signs(dtype: str
 
 def test_targets_are_where_their_names_say() -> None:
     form = FLOATS["float32"]
-    rounded = Array.rounded("float32", values.soft_targets(Dice(1), form, 5000)).values
+    rounded = Array.rounded("float32", values.soft_targets(StableRandom(1), form, 5000)).values
     assert np.all((rounded > 0) & (rounded < 1)) and rounded.min() < 1e-30
-    outside = values.outside_targets(Dice(1), form, 5000)
+    outside = values.outside_targets(StableRandom(1), form, 5000)
     assert np.all((outside < 0) | (outside > 1)) and np.all(outside != np.round(outside))
-    assert set(values.sentinel_targets(Dice(1), form, 50)) == set(values.SENTINELS)
+    assert set(values.sentinel_targets(StableRandom(1), form, 50)) == set(values.SENTINELS)
 
 
 def test_zero_has_a_topic_of_its_own() -> None:
     """Releases differ at exactly 0: no other topic may fail for that."""
     form = FLOATS["float16"]
     for pool in (values.everyday_logits, values.tiny_logits, values.large_logits):
-        assert np.all(Array.rounded("float16", pool(Dice(5), form, 20000)).values != 0)
+        assert np.all(Array.rounded("float16", pool(StableRandom(5), form, 20000)).values != 0)
 
 
 @pytest.mark.parametrize("topic", TOPICS, ids=lambda topic: topic.name)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_trial import FORMULA, RIGHT
+from test_generated import FORMULA, RIGHT
 
 from bce_conformance.adapters import available
 from bce_conformance.adapters import numpy as adapter
@@ -15,10 +15,10 @@ from bce_conformance.generate.plan import Plan
 from bce_conformance.judging.rules import judge
 from bce_conformance.model.call import FORWARD, Array, Call, Outcome
 from bce_conformance.model.check import Check
-from bce_conformance.model.expectation import AgreesWithReference, Expectation, Question, Source
+from bce_conformance.model.expectation import AgreesWithReference, Case, Expectation, Source
 from bce_conformance.running.aggregate import Example
-from bce_conformance.running.generated import Trial, fails_alike
-from bce_conformance.running.witness import question_from_json
+from bce_conformance.running.generated import GeneratedRun, fails_alike
+from bce_conformance.running.witness import case_from_json
 from bce_conformance.session import LocalSession, OwnLoss
 
 WRONG_EVERYWHERE = f"1.5 * ({FORMULA})"
@@ -49,9 +49,15 @@ def judged(formula: str) -> tuple[tuple[Check, ...], Counting]:
     loss = OwnLoss(Path("/nowhere/mine.py"), "loss", source)
     with Counting(adapter, losses=(loss,)) as session:
         plan = Plan(0, "quick", ("float32", "float64"))
-        trial = Trial(session, available()["numpy"], plan, session.backend.surfaces, "stable",
-                      promised=("float32",))  # fmt: skip
-        return tuple(check for _, checks in trial.checks() for check in checks), session
+        generated = GeneratedRun(
+            session,
+            available()["numpy"],
+            plan,
+            session.backend.surfaces,
+            "stable",
+            must_accept=("float32",),
+        )
+        return tuple(check for _, checks in generated.checks() for check in checks), session
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +69,7 @@ def witnesses(checks: tuple[Check, ...]) -> Iterator[Call]:
     """Those of elements that came out wrong."""
     for check in checks:
         if check.failing and check.kind == "property":
-            yield question_from_json(check.witness.question).call
+            yield case_from_json(check.witness.case).call
 
 
 def test_what_fails_everywhere_is_shrunk_once_for_each_name(
@@ -95,10 +101,10 @@ def of_result(x: float, y: float, p: float, result: float) -> Example:
     logits, target, weight = (Array.rounded("float16", np.array([v])) for v in (x, y, p))
     call = Call("f", logits, target, None, weight, {"reduction": "none"})
     promise = Expectation(AgreesWithReference(call))
-    question = Question("f/property/f[float16,none]", "property", call, promise, Source("", ""))
+    case = Case("f/property/f[float16,none]", "property", call, promise, Source("", ""))
     outcome = Outcome({FORWARD: Array.rounded("float16", np.array([result]))})
-    finding = judge(question, FORWARD, outcome, None, "stable")
-    return Example(question, finding, outcome.values[FORWARD])
+    judgement = judge(case, FORWARD, outcome, None, "stable")
+    return Example(case, judgement, outcome.values[FORWARD])
 
 
 def test_a_witness_does_not_turn_into_two_infinities_that_cancel() -> None:
@@ -108,7 +114,7 @@ def test_a_witness_does_not_turn_into_two_infinities_that_cancel() -> None:
         right = (1 - y) * x + (1 + (p - 1) * y) * -x  # as most frameworks document it
     assert np.isnan(right)
     wrong, cancelled = of_result(-3, -3, 0.25, 17), of_result(x, y, p, float(right))
-    assert wrong.finding.verdict == "deviates" and wrong.finding.axis == "semantics"
+    assert wrong.judgement.verdict == "deviates" and wrong.judgement.axis == "semantics"
     assert fails_alike(wrong, of_result(-2, -2, 0.25, 17))
     assert not fails_alike(wrong, cancelled)
     assert fails_alike(cancelled, cancelled)

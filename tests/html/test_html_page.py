@@ -262,17 +262,17 @@ def test_what_conforms_is_below_one(root: Element) -> None:
 
 
 def test_every_verdict_is_counted(root: Element, published: list[Kept]) -> None:
-    due: Counter[str] = Counter()
+    expected: Counter[str] = Counter()
     for each in published:
-        due.update({WORDS[v]: n for v, n in each.report["summary"].items()})
-    told: Counter[str] = Counter()
+        expected.update({WORDS[v]: n for v, n in each.report["summary"].items()})
+    message: Counter[str] = Counter()
     for section in root.all("section", cls="chapter"):
         for line in (p for p in section.children if isinstance(p, Element)):
             if line.tag == "p" and "counts" in line.classes:
                 for count in line.all("span", cls="count"):
                     word, number = count.text.rsplit(" ", 1)
-                    told[word.strip()] += int(number.replace(",", ""))
-    assert told == due
+                    message[word.strip()] += int(number.replace(",", ""))
+    assert message == expected
 
 
 def test_every_sentence_of_a_document_is_there(root: Element, published: list[Kept]) -> None:
@@ -355,9 +355,9 @@ def test_a_new_failure_is_seen_in_the_head_the_matrix_and_in_full(
     surface = check["surface"].removeprefix("paddle.")
     cell = matrix(found)[surface, "loss", "paddle 3.3.1 cpu, eager"]
     assert cell.startswith(WORDS[verdict])
-    (finding,) = (f for f in found.all("div", cls="finding") if f"v-{verdict}" in f.classes)
-    assert "the planted summary" in finding.text and check["source"]["sentence"] in finding.text
-    assert finding.one("pre").text == check["witness"]["reproduce"]
+    (judgement,) = (f for f in found.all("div", cls="finding") if f"v-{verdict}" in f.classes)
+    assert "the planted summary" in judgement.text and check["source"]["sentence"] in judgement.text
+    assert judgement.one("pre").text == check["witness"]["reproduce"]
 
 
 def test_a_paste_that_is_too_large_is_named(paddle: Kept) -> None:
@@ -365,9 +365,9 @@ def test_a_paste_that_is_too_large_is_named(paddle: Kept) -> None:
     check["witness"]["reproduce"] = "x" * (LONGEST_PASTE + 1)
     check.update(verdict="deviates", summary="planted")
     found = tree(page([paddle]))
-    (finding,) = (f for f in found.all("div", cls="finding") if "v-deviates" in f.classes)
-    assert not finding.all("pre")
-    assert f"bce-conformance replay {paddle.name} {check['id']}" in finding.text.replace("'", "")
+    (judgement,) = (f for f in found.all("div", cls="finding") if "v-deviates" in f.classes)
+    assert not judgement.all("pre")
+    assert f"bce-conformance replay {paddle.name} {check['id']}" in judgement.text.replace("'", "")
 
 
 def test_what_the_document_promises_and_breaks_is_under_its_claims(paddle: Kept) -> None:

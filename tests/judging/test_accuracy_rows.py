@@ -39,8 +39,8 @@ def judged(
         call = Call(SURFACE, *arrays, options={"reduction": reduction}, want=(quantity,))
         result = session.run(call).of(quantity)
         assert isinstance(result, Array)
-        due = truth(call, quantity, dtype)
-        made.append((call, quantity, result, due, errors(result, due)))
+        expected = truth(call, quantity, dtype)
+        made.append((call, quantity, result, expected, errors(result, expected)))
     return made
 
 
@@ -60,8 +60,8 @@ def raw(every: Sequence[Judged], name: str) -> np.ndarray[Any, np.dtype[np.float
     return np.concatenate([getattr(found, name).reshape(-1) for *_, found in every])
 
 
-def due_of(every: Sequence[Judged]) -> np.ndarray[Any, np.dtype[np.float64]]:
-    return np.concatenate([due.high.reshape(-1) for _, _, _, due, _ in every])
+def expected_of(every: Sequence[Judged]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return np.concatenate([expected.high.reshape(-1) for _, _, _, expected, _ in every])
 
 
 def got_of(every: Sequence[Judged]) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -77,7 +77,7 @@ class TestFiguresAreThoseOfTheRawErrors:
     def test_largest(self, dtype: str, quantity: str) -> None:
         every = judged(dtype, "none", quantity)
         found, absolute = row(every), raw(every, "absolute")
-        relative = absolute / np.abs(due_of(every))
+        relative = absolute / np.abs(expected_of(every))
         assert found["elements"] == absolute.size
         for name, exact in (("max_ulp", raw(every, "ulps").max()), ("max_abs", absolute.max()),
                             ("max_rel", relative.max())):  # fmt: skip
@@ -92,7 +92,7 @@ class TestFiguresAreThoseOfTheRawErrors:
 
     def test_correctly_rounded(self, dtype: str, quantity: str) -> None:
         every = judged(dtype, "none", quantity)
-        nearest = to_float64(dtype, from_float64(dtype, due_of(every)))
+        nearest = to_float64(dtype, from_float64(dtype, expected_of(every)))
         assert row(every)["correctly_rounded"] == np.count_nonzero(nearest == got_of(every))
 
     def test_k_lets_everything_pass(self, dtype: str, quantity: str) -> None:
@@ -100,7 +100,9 @@ class TestFiguresAreThoseOfTheRawErrors:
         found = row(every)
         for grade in GRADES:
             k = found[f"k_{grade}"]
-            exact = max(due.k_of(errors.absolute, grade) for _, _, _, due, errors in every)
+            exact = max(
+                expected.k_of(errors.absolute, grade) for _, _, _, expected, errors in every
+            )
             assert exact <= k <= exact * 1.001 and k > 0
 
 
@@ -108,13 +110,13 @@ class TestFiguresAreThoseOfTheRawErrors:
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_pasted_rtol_passes_and_a_smaller_one_does_not(dtype: str, reduction: str) -> None:
     every = judged(dtype, reduction, "forward", calls=40, size=50)
-    got, due = got_of(every), due_of(every)
+    got, expected = got_of(every), expected_of(every)
     smallest = row(every)["smallest_rtol"]
     assert {float(atol) for atol in smallest} == set(USUAL_ATOL[dtype])
     for atol, rtol in smallest.items():
-        assert np.allclose(got, due, rtol=float(str(rtol)), atol=float(atol))
+        assert np.allclose(got, expected, rtol=float(str(rtol)), atol=float(atol))
         if rtol > 0:
-            assert not np.allclose(got, due, rtol=0.9 * rtol, atol=float(atol))
+            assert not np.allclose(got, expected, rtol=0.9 * rtol, atol=float(atol))
     assert smallest["0"] > 0
 
 
@@ -123,10 +125,10 @@ def test_a_pasted_rtol_passes_and_a_smaller_one_does_not(dtype: str, reduction: 
 def test_order_makes_no_difference(reduction: str, quantity: str) -> None:
     """Ties included: every call is added twice, and float16 has many equal errors."""
     every = judged("float16", reduction, quantity, calls=30, size=40) * 2
-    due = row(every)
+    expected = row(every)
     for seed in range(5):
         random.Random(seed).shuffle(every)
-        assert row(every) == due
+        assert row(every) == expected
 
 
 def forged(got: float, x: float, *, dtype: str = "float32", y: float = 0.0) -> Judged:
@@ -137,8 +139,8 @@ def forged(got: float, x: float, *, dtype: str = "float32", y: float = 0.0) -> J
 def forged_array(got: list[float], x: list[float], y: list[float], dtype: str) -> Judged:
     arrays = [Array.rounded(dtype, np.array(values)) for values in (x, y)]
     call = Call(SURFACE, *arrays, options={"reduction": "none"})
-    result, due = Array.rounded(dtype, np.array(got)), truth(call, "forward", dtype)
-    return call, "forward", result, due, errors(result, due)
+    result, expected = Array.rounded(dtype, np.array(got)), truth(call, "forward", dtype)
+    return call, "forward", result, expected, errors(result, expected)
 
 
 class TestTies:
@@ -146,9 +148,9 @@ class TestTies:
 
     def test_between_calls(self) -> None:
         every = [forged(2.0, 2.0), forged(2.0, -2.0, y=1.0)]
-        due = row(every)
-        assert due["at"]["inputs"]["logits"]["value"] == "2.0"
-        assert row(every[::-1]) == due
+        expected = row(every)
+        assert expected["at"]["inputs"]["logits"]["value"] == "2.0"
+        assert row(every[::-1]) == expected
 
     @pytest.mark.parametrize("x", [[2.0, -2.0], [-2.0, 2.0]])
     def test_within_a_call(self, x: list[float]) -> None:
@@ -162,12 +164,12 @@ class TestWorst:
         found = row(every)
         at = found["at"]
         ulps = raw(every, "ulps")
-        call, _, result, due, _ = every[int(np.argmax(ulps)) // 300]
+        call, _, result, expected, _ = every[int(np.argmax(ulps)) // 300]
         here = int(np.argmax(ulps)) % 300
         assert float(at["inputs"]["logits"]["value"]) == call.logits.values[here]
         assert int(at["inputs"]["target"]["bits"], 16) == call.target.bits.view("<u4")[here]
         assert float(at["got"]["value"]) == result.values[here]
-        assert float(at["due"]) == due.high[here]
+        assert float(at["due"]) == expected.high[here]
         printed: list[object] = []
         exec(at["reproduce"], {"print": lambda *given: printed.extend(given)})
         assert float(printed[-1]) == pytest.approx(float(at["due"]), rel=1e-5)  # type: ignore[arg-type]
@@ -222,8 +224,8 @@ class TestWhatIsNotCompared:
     def test_no_elements(self) -> None:
         empty = Array.rounded("float32", np.zeros(0))
         call = Call(SURFACE, empty, empty, options={"reduction": "none"})
-        due = truth(call, "forward", "float32")
-        found = row([(call, "forward", empty, due, errors(empty, due))])
+        expected = truth(call, "forward", "float32")
+        found = row([(call, "forward", empty, expected, errors(empty, expected))])
         assert (found["calls"], found["elements"], found["p99"]) == (1, 0, 0.0)
 
 
@@ -263,10 +265,12 @@ class TestRounded:
         """sigmoid(0) is 1/2 exactly; the float below it is half an ulp off, and not the nearest."""
         x, y = (Array.rounded("float32", np.array([0.0])) for _ in range(2))
         call = Call(SURFACE, x, y, options={"reduction": "none"}, want=("grad.logits",))
-        due = truth(call, "grad.logits", "float32")
+        expected = truth(call, "grad.logits", "float32")
         below = Array.rounded("float32", np.array([0.5 - 2.0**-25]))
         exact = Array.rounded("float32", np.array([0.5]))
-        found = row([(call, "grad.logits", r, due, errors(r, due)) for r in (below, exact)])
+        found = row(
+            [(call, "grad.logits", r, expected, errors(r, expected)) for r in (below, exact)]
+        )
         assert found["max_ulp"] == 0.5 and found["correctly_rounded"] == 1
 
 

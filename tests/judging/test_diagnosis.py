@@ -11,12 +11,12 @@ from bce_conformance.judging import diagnosis as module
 from bce_conformance.judging.diagnosis import MOST_ELEMENTS, diagnosis
 from bce_conformance.judging.errors import truth
 from bce_conformance.model.call import FORWARD, Array, Call
-from bce_conformance.model.expectation import AgreesWithReference, Expectation, Question, Source
+from bce_conformance.model.expectation import AgreesWithReference, Case, Expectation, Source
 
 
-def asked(call: Call) -> Question:
+def example(call: Call) -> Case:
     source = Source("a document", "a sentence")
-    return Question("s/k/n", "property", call, Expectation(AgreesWithReference(call)), source)
+    return Case("s/k/n", "property", call, Expectation(AgreesWithReference(call)), source)
 
 
 def weighted(n: int, layout: str = "contiguous") -> Call:
@@ -33,13 +33,13 @@ def test_an_ignored_weight_is_named() -> None:
     call = weighted(4)
     unweighted = Call("s", call.logits, call.target, options=call.options)
     result = Array.rounded("float32", truth(unweighted, FORWARD, "float32").high)
-    assert diagnosis(asked(call), FORWARD, result) == "as if the weight were ignored"
+    assert diagnosis(example(call), FORWARD, result) == "as if the weight were ignored"
 
 
 def test_what_is_due_is_no_case_for_guesses() -> None:
     call = weighted(4)
     result = Array.rounded("float32", truth(call, FORWARD, "float32").high)
-    assert diagnosis(asked(call), FORWARD, result) == ""
+    assert diagnosis(example(call), FORWARD, result) == ""
 
 
 def test_no_guess_is_made_at_very_many_elements(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,4 +51,4 @@ def test_no_guess_is_made_at_very_many_elements(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(module, "truth", evaluated)
     call = weighted(2 * MOST_ELEMENTS, "cycled")
     total = Call("s", call.logits, call.target, options={"reduction": "sum"})
-    assert diagnosis(asked(total), FORWARD, Array.rounded("float32", np.ones(()))) == ""
+    assert diagnosis(example(total), FORWARD, Array.rounded("float32", np.ones(()))) == ""

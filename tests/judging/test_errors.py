@@ -127,14 +127,16 @@ def test_a_sum_in_a_poor_accumulator_deviates(dtype: str) -> None:
     n = 1 << 19
     x = Array.rounded(dtype, np.full(n, -0.123456789))
     call = Call("s", x, Array.rounded(dtype, np.zeros(n)), options={"reduction": "sum"})
-    due = truth(call, FORWARD, dtype)
+    expected = truth(call, FORWARD, dtype)
     terms = np.log1p(np.exp(x.values)).astype(dtype)
     good = Array.rounded(dtype, np.asarray(terms.sum(), dtype=np.float64))
     poor = Array.rounded(dtype, np.asarray(np.cumsum(terms)[-1], dtype=np.float64))
-    assert compare(good, due, "stable").verdict == "conforms"
-    assert float(np.abs(poor.values - due.high)) > 0
+    assert compare(good, expected, "stable").verdict == "conforms"
+    assert float(np.abs(poor.values - expected.high)) > 0
     narrow = np.float64(np.cumsum(terms.astype(np.float16))[-1])
-    assert compare(Array.rounded(dtype, np.asarray(narrow)), due, "stable").verdict == "deviates"
+    assert (
+        compare(Array.rounded(dtype, np.asarray(narrow)), expected, "stable").verdict == "deviates"
+    )
 
 
 def test_no_meaning_is_an_error() -> None:
@@ -153,7 +155,7 @@ def situation(dtype: str, size: int = 300, seed: int = 0) -> dict[str, Array]:
     return {"logits": x, "target": y, "weight": w, "pos_weight": Array.rounded(dtype, 3 * w.values)}
 
 
-def asked(arrays: dict[str, Array], reduction: str, upstream: Array | None = None) -> Call:
+def example(arrays: dict[str, Array], reduction: str, upstream: Array | None = None) -> Call:
     options = {"reduction": reduction}
     return Call("s", options=options, upstream=upstream, **arrays)  # type: ignore[arg-type]
 
@@ -172,12 +174,12 @@ def test_the_truth_is_the_reference_whatever_was_asked_before(
         if quantity != FORWARD:
             shape = x.shape if reduction == "none" else ()
             up = Array.rounded(dtype, np.random.default_rng(seed).normal(0, 2, shape))
-        due = truth(asked(arrays, reduction, up), quantity, dtype)
+        expected = truth(example(arrays, reduction, up), quantity, dtype)
         exact = evaluate(quantity, x, y, w, p, reduction=reduction, tier="doubled",  # type: ignore[arg-type]
                          upstream=None if up is None else up.values)  # fmt: skip
-        off = np.abs((due.high - exact.high) + (due.low - exact.low))
-        assert (off <= due.uncertainty + exact.uncertainty).all()
-        assert (due.uncertainty <= FLOATS[dtype].ulp(due.high) / 16).all()
+        off = np.abs((expected.high - exact.high) + (expected.low - exact.low))
+        assert (off <= expected.uncertainty + exact.uncertainty).all()
+        assert (expected.uncertainty <= FLOATS[dtype].ulp(expected.high) / 16).all()
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
@@ -200,38 +202,40 @@ def test_a_cycled_array_has_the_truth_of_the_whole(
         name: a if a.size == 1 else Array.rounded(dtype, np.resize(a.values, n))
         for name, a in arrays.items()
     }
-    found, due = (truth(asked(a, reduction), quantity, dtype) for a in (cycled, whole))
-    assert found.high.shape == due.high.shape
-    off = np.abs((found.high - due.high) + (found.low - due.low))
-    assert (off <= found.uncertainty + due.uncertainty).all()
+    found, expected = (truth(example(a, reduction), quantity, dtype) for a in (cycled, whole))
+    assert found.high.shape == expected.high.shape
+    off = np.abs((found.high - expected.high) + (found.low - expected.low))
+    assert (off <= found.uncertainty + expected.uncertainty).all()
     for grade in GRADES:
-        np.testing.assert_allclose(found.tolerance[grade], due.tolerance[grade], rtol=1e-9)
-        np.testing.assert_allclose(found.scale[grade], due.scale[grade], rtol=1e-9)
+        np.testing.assert_allclose(found.tolerance[grade], expected.tolerance[grade], rtol=1e-9)
+        np.testing.assert_allclose(found.scale[grade], expected.scale[grade], rtol=1e-9)
 
 
 def test_a_cycled_sum_evaluates_its_period_alone() -> None:
     """2^40 elements: nothing of that size can have been made."""
     one = Array("float64", (1 << 40,), np.array([0.5, -1.0]).tobytes(), "cycled")
     zero = Array("float64", (1 << 40,), np.zeros(2).tobytes(), "cycled")
-    due = truth(Call("s", one, zero, options={"reduction": "sum"}), FORWARD, "float64")
+    expected = truth(Call("s", one, zero, options={"reduction": "sum"}), FORWARD, "float64")
     pair = evaluate(FORWARD, [0.5, -1.0], [0.0, 0.0], reduction="sum", tier="doubled")
-    assert float(due.high) == float(pair.high) * 2.0**39
-    assert float(due.uncertainty) < 1e-25 * float(due.high)
+    assert float(expected.high) == float(pair.high) * 2.0**39
+    assert float(expected.uncertainty) < 1e-25 * float(expected.high)
 
 
 def test_k_of_an_error_is_the_k_that_would_just_do() -> None:
-    call = asked(situation("float32"), "none")
-    due = truth(call, "grad.logits", "float32")
+    call = example(situation("float32"), "none")
+    expected = truth(call, "grad.logits", "float32")
     for grade in GRADES:
-        assert due.k_of(due.rest, grade) == 0
-        assert due.k_of(3 * due.scale[grade] + due.rest, grade) == pytest.approx(3, rel=1e-9)
-        k = due.k_of(due.tolerance[grade], grade)
+        assert expected.k_of(expected.rest, grade) == 0
+        assert expected.k_of(3 * expected.scale[grade] + expected.rest, grade) == pytest.approx(
+            3, rel=1e-9
+        )
+        k = expected.k_of(expected.tolerance[grade], grade)
         assert k == pytest.approx(tolerance.k("grad.logits", "float32"), rel=1e-9)
 
 
 def test_a_truth_that_is_kept_cannot_be_changed() -> None:
-    due = truth(asked(situation("float32"), "none"), FORWARD, "float32")
-    for array in (due.high, due.uncertainty, due.rest, *due.tolerance.values()):
+    expected = truth(example(situation("float32"), "none"), FORWARD, "float32")
+    for array in (expected.high, expected.uncertainty, expected.rest, *expected.tolerance.values()):
         with pytest.raises(ValueError):
             array[0] = 0
 
@@ -278,7 +282,7 @@ def test_underflow_on_the_way_is_allowed_for_in_any_order(order: int, n: int) ->
     positive = MULTIPLIED[order](arriving, w, y, p, factor)
     negative = MULTIPLIED[order](arriving, w, f16(1) - y, f16(1), rising)
     got = Array.rounded("float16", (negative - positive).astype(np.float64))
-    call = asked(dict(zip(ARGUMENTS, arrays, strict=True)), "none",
+    call = example(dict(zip(ARGUMENTS, arrays, strict=True)), "none",
                  Array.rounded("float64", np.full(size, 1 / (size * n))))  # fmt: skip
     assert compare(got, truth(call, "grad.logits", "float16"), "stable").verdict == "conforms"
 
@@ -295,7 +299,7 @@ def test_an_upstream_gradient_may_overflow_on_the_way() -> None:
 def test_the_tolerance_overflows_no_earlier_than_itself() -> None:
     """S = 2e308·2 is no float64, u·S is: an error of half the value is still seen."""
     x, y, w = (Array.rounded("float64", np.array([v])) for v in (1e308, 0.0, 1.5))
-    due = truth(Call("s", x, y, w, options={"reduction": "none"}), FORWARD, "float64")
-    assert np.isfinite(due.tolerance["stable"]).all()
+    expected = truth(Call("s", x, y, w, options={"reduction": "none"}), FORWARD, "float64")
+    assert np.isfinite(expected.tolerance["stable"]).all()
     wrong = Array.rounded("float64", np.array([0.75e308]))
-    assert compare(wrong, due, "stable").verdict == "deviates"
+    assert compare(wrong, expected, "stable").verdict == "deviates"

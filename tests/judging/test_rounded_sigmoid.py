@@ -9,15 +9,15 @@ import pytest
 from numpy.typing import NDArray
 
 from bce_conformance.judging.rules import judge
-from bce_conformance.known import Instead
+from bce_conformance.known import Behaviour
 from bce_conformance.known.behaviour import NothingSaid
 from bce_conformance.model.call import Array, Call, Outcome
-from bce_conformance.model.expectation import AgreesWithReference, Expectation, Question, Source
+from bce_conformance.model.expectation import AgreesWithReference, Case, Expectation, Source
 
 Floats = NDArray[np.floating]
 Wrong = Callable[[Floats, Floats, Floats], Floats]
 QUANTITY = "grad.target"
-INSTEAD = Instead(logs_of_sigmoid=True)
+BEHAVIOUR = Behaviour(logs_of_sigmoid=True)
 
 
 def by_rounded_sigmoid(x: Floats, w: Floats, p: Floats, overflowing: bool = False) -> Floats:
@@ -31,22 +31,22 @@ def by_rounded_sigmoid(x: Floats, w: Floats, p: Floats, overflowing: bool = Fals
 
 
 def logits(dtype: str, seed: int) -> Floats:
-    dice = np.random.default_rng(seed)
-    steep = dice.uniform(-800, 800, 400) if dtype == "float64" else dice.uniform(-120, 120, 400)
-    everyday = dice.uniform(-18, 18, 400)
+    rng = np.random.default_rng(seed)
+    steep = rng.uniform(-800, 800, 400) if dtype == "float64" else rng.uniform(-120, 120, 400)
+    everyday = rng.uniform(-18, 18, 400)
     return np.concatenate([steep, everyday, [0.0, -0.0, 1e30, -1e30, 1e-30]]).astype(dtype)
 
 
 def weights(dtype: str, n: int, seed: int) -> Floats:
-    dice = np.random.default_rng(seed)
-    usual = np.exp2(dice.uniform(-4, 4, n))
-    return np.where(dice.integers(4, size=n) == 0, dice.choice([0, -1.5, 1e3], n), usual).astype(
+    rng = np.random.default_rng(seed)
+    usual = np.exp2(rng.uniform(-4, 4, n))
+    return np.where(rng.integers(4, size=n) == 0, rng.choice([0, -1.5, 1e3], n), usual).astype(
         dtype
     )
 
 
 def verdict(
-    result: Floats, x: Floats, w: Floats, p: Floats, instead: Instead | None = INSTEAD,
+    result: Floats, x: Floats, w: Floats, p: Floats, behaviour: Behaviour | None = BEHAVIOUR,
     reduction: str = "none", upstream: float | None = None,
 ) -> str:  # fmt: skip
     dtype = x.dtype.name
@@ -55,13 +55,11 @@ def verdict(
     call = Call("s", Array.rounded(dtype, x), Array.rounded(dtype, np.zeros(x.shape)), **given,
                 upstream=arriving, options={"reduction": reduction}, want=(QUANTITY,))  # fmt: skip
     source = Source("a document", "a sentence")
-    asked = Question(
-        "s/property/a", "property", call, Expectation(AgreesWithReference(call)), source
-    )
-    if instead is not None:
-        asked = Question(asked.id, "property", call, instead.expectation(asked, QUANTITY), source)
+    tested = Case("s/property/a", "property", call, Expectation(AgreesWithReference(call)), source)
+    if behaviour is not None:
+        tested = Case(tested.id, "property", call, behaviour.expectation(tested, QUANTITY), source)
     answer = Outcome({QUANTITY: Array.rounded(dtype, result)})
-    return judge(asked, QUANTITY, answer, None, "stable").verdict
+    return judge(tested, QUANTITY, answer, None, "stable").verdict
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -82,9 +80,9 @@ def test_what_arrives_multiplies_what_is_excused(reduction: str, upstream: float
     w, p = weights("float64", x.size, 2), weights("float64", x.size, 3)
     arriving = (upstream or 1.0) / (x.size if reduction == "mean" else 1)
     got = by_rounded_sigmoid(x, w, p)
-    assert verdict(got * arriving, x, w, p, INSTEAD, reduction, upstream) == "conforms"
+    assert verdict(got * arriving, x, w, p, BEHAVIOUR, reduction, upstream) == "conforms"
     if arriving != 1:
-        assert verdict(got, x, w, p, INSTEAD, reduction, upstream) == "deviates"
+        assert verdict(got, x, w, p, BEHAVIOUR, reduction, upstream) == "deviates"
 
 
 WRONG: dict[str, Wrong] = {
@@ -125,7 +123,7 @@ def test_only_what_the_rounding_can_give(dtype: str, x: float, got: float) -> No
 
 def test_it_is_said_of_the_gradient_of_the_target_alone() -> None:
     one = Array.rounded("float32", np.ones(1))
-    asked = Expectation(AgreesWithReference(Call("s", one, one)))
-    question = Question("s/property/a", "property", Call("s", one, one), asked, Source("a", "b"))
+    tested = Expectation(AgreesWithReference(Call("s", one, one)))
+    case = Case("s/property/a", "property", Call("s", one, one), tested, Source("a", "b"))
     with pytest.raises(NothingSaid, match=QUANTITY):
-        INSTEAD.expectation(question, "forward")
+        BEHAVIOUR.expectation(case, "forward")

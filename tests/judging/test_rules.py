@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bce_conformance.judging.errors import truth
-from bce_conformance.judging.rules import Finding, compare, judge, one_line, telling_line
+from bce_conformance.judging.rules import Judgement, compare, judge, one_line, telling_line
 from bce_conformance.judging.tolerance import Grade
 from bce_conformance.model.call import (
     FORWARD,
@@ -25,6 +25,7 @@ from bce_conformance.model.call import (
 from bce_conformance.model.check import Verdict
 from bce_conformance.model.expectation import (
     AgreesWithReference,
+    Case,
     Characterise,
     EqualsCall,
     Expectation,
@@ -32,7 +33,6 @@ from bce_conformance.model.expectation import (
     OnlyForm,
     PrintedAs,
     Promise,
-    Question,
     Raises,
     SameAsEager,
     Source,
@@ -56,38 +56,38 @@ def call(dtype: str = "float32", **options: str) -> Call:
     )
 
 
-def question(promise: Promise, asked: Call | None = None, **form: object) -> Question:
-    asked = asked or call()
+def case(promise: Promise, tested: Call | None = None, **form: object) -> Case:
+    tested = tested or call()
     expectation = Expectation(promise, **form)  # type: ignore[arg-type]
-    return Question("q", "documented", asked, expectation, Source("a page", "a sentence"))
+    return Case("q", "documented", tested, expectation, Source("a page", "a sentence"))
 
 
-def exact(asked: Call, quantity: str = FORWARD) -> np.ndarray:  # type: ignore[type-arg]
-    return truth(asked, quantity, asked.logits.dtype).high
+def exact(tested: Call, quantity: str = FORWARD) -> np.ndarray:  # type: ignore[type-arg]
+    return truth(tested, quantity, tested.logits.dtype).high
 
 
 def verdict(
-    asked: Question, result: Array | Failure, quantity: str = FORWARD,
+    tested: Case, result: Array | Failure, quantity: str = FORWARD,
     other: Outcome | None = None, grade: Grade = "stable",
-) -> Finding:  # fmt: skip
+) -> Judgement:  # fmt: skip
     outcome = Outcome({quantity: result}) if isinstance(result, Array) else Outcome({}, result)
-    return judge(asked, quantity, outcome, other, grade)
+    return judge(tested, quantity, outcome, other, grade)
 
 
 RAISED = Raised("MyError", ("MyError", "ValueError", "Exception", "object"), "no", FORWARD)
 
 
 class TestReference:
-    asked = call()
-    held = question(AgreesWithReference(asked), asked)
+    tested = call()
+    held = case(AgreesWithReference(tested), tested)
 
     @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
     @pytest.mark.parametrize("quantity", [FORWARD, "grad.logits"])
     def test_the_rounded_truth_conforms(self, dtype: str, quantity: str) -> None:
-        asked = call(dtype)
+        tested = call(dtype)
         found = verdict(
-            question(AgreesWithReference(asked), asked),
-            array(exact(asked, quantity), dtype),
+            case(AgreesWithReference(tested), tested),
+            array(exact(tested, quantity), dtype),
             quantity,
         )
         assert (found.verdict, found.strict) == ("conforms", True)
@@ -104,16 +104,16 @@ class TestReference:
         ],
     )
     def test_two_axes(self, factor: float, expected: Verdict, axis: str) -> None:
-        found = verdict(self.held, array(exact(self.asked) * factor))
+        found = verdict(self.held, array(exact(self.tested) * factor))
         assert (found.verdict, found.axis) == (expected, axis)
 
     def test_the_worst_element_is_named(self) -> None:
-        wrong = exact(self.asked).copy()
+        wrong = exact(self.tested).copy()
         wrong[1, 2] *= 1.01
         wrong[0, 1] *= 1.02
         found = verdict(self.held, array(wrong))
         assert found.worst == (0, 1)
-        assert f"{exact(self.asked)[0, 1]:.17g} is due at [0, 1]" in found.summary
+        assert f"{exact(self.tested)[0, 1]:.17g} is due at [0, 1]" in found.summary
 
     @pytest.mark.parametrize(
         "result",
@@ -126,18 +126,18 @@ class TestReference:
         assert "shape [2, 3] is due" in found.summary
 
     def test_another_dtype_deviates(self) -> None:
-        found = verdict(self.held, array(exact(self.asked), "float64"))
+        found = verdict(self.held, array(exact(self.tested), "float64"))
         assert found.verdict == "deviates" and "float32 is due" in found.summary
 
     def test_mixed_dtypes_leave_the_dtype_open(self) -> None:
-        mixed = replace(self.asked, target=array(TARGET, "float64"))
-        held = question(AgreesWithReference(mixed), mixed)
+        mixed = replace(self.tested, target=array(TARGET, "float64"))
+        held = case(AgreesWithReference(mixed), mixed)
         assert verdict(held, array(exact(mixed), "float64")).verdict == "conforms"
         assert verdict(held, array(exact(mixed), "float32")).verdict == "conforms"
 
     def test_an_integer_result_deviates(self) -> None:
-        mixed = replace(self.asked, target=array([[0, 1, 1], [1, 0, 0]], "int64"))
-        held = question(AgreesWithReference(mixed), mixed)
+        mixed = replace(self.tested, target=array([[0, 1, 1], [1, 0, 0]], "int64"))
+        held = case(AgreesWithReference(mixed), mixed)
         assert verdict(held, array(np.ones((2, 3)), "int64")).verdict == "deviates"
 
     def test_a_refusal_deviates(self) -> None:
@@ -145,29 +145,29 @@ class TestReference:
         assert found.verdict == "deviates" and "raised MyError: no" in found.summary
 
     def test_what_the_document_promises_counts_not_what_was_said(self) -> None:
-        shouted = replace(self.asked, options={"reduction": "SUM"})
-        held = question(
-            AgreesWithReference(replace(self.asked, options={"reduction": "sum"})), shouted
+        shouted = replace(self.tested, options={"reduction": "SUM"})
+        held = case(
+            AgreesWithReference(replace(self.tested, options={"reduction": "sum"})), shouted
         )
-        assert verdict(held, array(exact(self.asked).sum())).verdict == "conforms"
-        assert verdict(held, array(exact(self.asked).mean())).verdict == "deviates"
-        assert verdict(held, array(exact(self.asked))).verdict == "deviates"
+        assert verdict(held, array(exact(self.tested).sum())).verdict == "conforms"
+        assert verdict(held, array(exact(self.tested).mean())).verdict == "deviates"
+        assert verdict(held, array(exact(self.tested))).verdict == "deviates"
 
     def test_gradient_of_a_mean_is_divided_by_n_once(self) -> None:
-        asked = call(reduction="mean")
-        held = question(AgreesWithReference(asked), asked)
-        due = exact(asked, "grad.logits")
-        assert verdict(held, array(due), "grad.logits").verdict == "conforms"
-        assert verdict(held, array(due * 6), "grad.logits").verdict == "deviates"
-        assert verdict(held, array(due / 6), "grad.logits").verdict == "deviates"
+        tested = call(reduction="mean")
+        held = case(AgreesWithReference(tested), tested)
+        expected = exact(tested, "grad.logits")
+        assert verdict(held, array(expected), "grad.logits").verdict == "conforms"
+        assert verdict(held, array(expected * 6), "grad.logits").verdict == "deviates"
+        assert verdict(held, array(expected / 6), "grad.logits").verdict == "deviates"
 
     def test_empty(self) -> None:
-        asked = Call("s", array(np.ones((0, 3))), array(np.ones((0, 3))), options={})
-        held = question(AgreesWithReference(asked), asked)
+        tested = Call("s", array(np.ones((0, 3))), array(np.ones((0, 3))), options={})
+        held = case(AgreesWithReference(tested), tested)
         assert verdict(held, array(np.nan)).verdict == "conforms"
         assert verdict(held, array(0.0)).verdict == "deviates"
-        total = replace(asked, options={"reduction": "sum"})
-        held = question(AgreesWithReference(total), total)
+        total = replace(tested, options={"reduction": "sum"})
+        held = case(AgreesWithReference(total), total)
         assert verdict(held, array(0.0)).verdict == "conforms"
         assert verdict(held, array(np.nan)).verdict == "deviates"
 
@@ -175,27 +175,27 @@ class TestReference:
 class TestGrades:
     """A lost tail is within the stable grade and beyond the strict one."""
 
-    asked = Call("s", array([-30.0]), array([0.0]), options={"reduction": "none"})
-    held = question(AgreesWithReference(asked), asked)
+    tested = Call("s", array([-30.0]), array([0.0]), options={"reduction": "none"})
+    held = case(AgreesWithReference(tested), tested)
 
     def test_zero_tail(self) -> None:
         found = verdict(self.held, array([0.0]))
         assert (found.verdict, found.strict) == ("conforms", False)
         found = verdict(self.held, array([0.0]), grade="strict")
         assert (found.verdict, found.axis) == ("deviates", "accuracy")
-        strict = float(truth(self.asked, FORWARD, "float32").tolerance["strict"][0])
+        strict = float(truth(self.tested, FORWARD, "float32").tolerance["strict"][0])
         assert found.allowed == strict and f"(tolerance {strict:.3g})" in found.summary
 
     def test_kept_tail(self) -> None:
-        found = verdict(self.held, array(exact(self.asked)), grade="strict")
+        found = verdict(self.held, array(exact(self.tested)), grade="strict")
         assert (found.verdict, found.strict) == ("conforms", True)
 
     def test_float16_intermediate_overflow(self) -> None:
         """pos_weight 30000 times 60 overflows float16 before the weight brings it back."""
-        asked = Call("s", array([-60.0], "float16"), array([1.0], "float16"),
+        tested = Call("s", array([-60.0], "float16"), array([1.0], "float16"),
                      array([0.001], "float16"), array([30000.0], "float16"),
                      {"reduction": "none"})  # fmt: skip
-        held = question(AgreesWithReference(asked), asked)
+        held = case(AgreesWithReference(tested), tested)
         early = array([np.inf], "float16")
         assert verdict(held, early).verdict == "conforms"
         assert verdict(held, early, grade="strict").verdict == "deviates"
@@ -210,47 +210,47 @@ class TestGrades:
         self, x: float, y: float, p: float
     ) -> None:
         """The composite is inf − inf there, though the loss is representable."""
-        asked = Call("s", array([x], "float16"), array([y], "float16"), None,
+        tested = Call("s", array([x], "float16"), array([y], "float16"), None,
                      array([p], "float16"), {"reduction": "none"})  # fmt: skip
         half = {n: np.float16(v) for n, v in (("x", x), ("y", y), ("p", p))}
         with np.errstate(all="ignore"):
             lw = 1 + (half["p"] - 1) * half["y"]
             tail = np.log1p(np.exp(-abs(half["x"]))) + np.maximum(-half["x"], np.float16(0))
             composite = (1 - half["y"]) * half["x"] + lw * tail
-        assert np.isnan(composite) and np.isfinite(exact(asked)).all()
-        held = question(AgreesWithReference(asked), asked)
+        assert np.isnan(composite) and np.isfinite(exact(tested)).all()
+        held = case(AgreesWithReference(tested), tested)
         assert verdict(held, array([np.nan], "float16")).verdict == "conforms"
         assert verdict(held, array([np.nan], "float16"), grade="strict").verdict == "deviates"
         assert verdict(held, array([np.inf], "float16")).verdict == (
-            "conforms" if exact(asked)[0] > 0 else "deviates"
+            "conforms" if exact(tested)[0] > 0 else "deviates"
         )
-        inside = replace(asked, target=array([1.0], "float16"))
-        held = question(AgreesWithReference(inside), inside)
+        inside = replace(tested, target=array([1.0], "float16"))
+        held = case(AgreesWithReference(inside), inside)
         assert verdict(held, array([np.nan], "float16")).verdict == "deviates"
 
     def test_overflow_is_due(self) -> None:
         big = Call("s", array([60000.0] * 2, "float16"), array([0.0] * 2, "float16"),
                    options={"reduction": "sum"})  # fmt: skip
-        held = question(AgreesWithReference(big), big)
+        held = case(AgreesWithReference(big), big)
         assert verdict(held, array(np.inf, "float16")).verdict == "conforms"
         assert verdict(held, array(-np.inf, "float16")).verdict == "deviates"
         mean = replace(big, options={"reduction": "mean"})
-        held = question(AgreesWithReference(mean), mean)
+        held = case(AgreesWithReference(mean), mean)
         assert verdict(held, array(60000.0, "float16")).verdict == "conforms"
 
 
 def test_refused_where_the_reference_cannot_carry_it() -> None:
-    asked = call("float64")
-    due = truth(asked, FORWARD, "float64")
-    result = array(due.high, "float64")
-    assert compare(result, due, "stable").verdict == "conforms"
-    unsure = replace(due, uncertainty=due.tolerance["stable"])
+    tested = call("float64")
+    expected = truth(tested, FORWARD, "float64")
+    result = array(expected.high, "float64")
+    assert compare(result, expected, "stable").verdict == "conforms"
+    unsure = replace(expected, uncertainty=expected.tolerance["stable"])
     assert compare(result, unsure, "stable").verdict == "refused"
-    assert compare(array(due.high * 2, "float64"), unsure, "stable").verdict == "deviates"
+    assert compare(array(expected.high * 2, "float64"), unsure, "stable").verdict == "deviates"
 
 
 class TestRaises:
-    held = question(Raises(("ValueError", "TypeError")))
+    held = case(Raises(("ValueError", "TypeError")))
 
     def test_a_subclass_counts(self) -> None:
         assert verdict(self.held, RAISED).verdict == "conforms"
@@ -279,15 +279,15 @@ class TestRaises:
     ],
 )
 def test_a_crash_is_never_fine(promise: Promise, failure: Failure, expected: Verdict) -> None:
-    assert verdict(question(promise), failure).verdict == expected
+    assert verdict(case(promise), failure).verdict == expected
 
 
 class TestPrinted:
-    asked = call(reduction="mean")
+    tested = call(reduction="mean")
     exactly = float(exact(call(reduction="mean")))
 
-    def held(self, text: str) -> Question:
-        return question(PrintedAs((), (text,)), self.asked)
+    def held(self, text: str) -> Case:
+        return case(PrintedAs((), (text,)), self.tested)
 
     def test_half_a_unit_of_the_last_digit(self) -> None:
         text = f"{self.exactly:.4f}"
@@ -308,61 +308,61 @@ class TestPrinted:
 
 
 def test_stated_value() -> None:
-    asked = call(reduction="mean")
-    value = float(exact(asked))
-    held = question(HasValue((), (value,)), asked)
+    tested = call(reduction="mean")
+    value = float(exact(tested))
+    held = case(HasValue((), (value,)), tested)
     assert verdict(held, array(value)).verdict == "conforms"
     assert verdict(held, array(value * 1.0001)).verdict == "deviates"
 
 
 class TestEquals:
-    asked = call()
-    held = question(EqualsCall(call()), asked)
+    tested = call()
+    held = case(EqualsCall(call()), tested)
 
-    def judged(self, first: object, second: Array | Failure) -> Finding:
+    def judged(self, first: object, second: Array | Failure) -> Judgement:
         other = Outcome({FORWARD: second}) if isinstance(second, Array) else Outcome({}, second)
         return verdict(self.held, array(first), other=other)
 
     def test_agree(self) -> None:
-        due = exact(self.asked)
-        assert self.judged(due, array(due * (1 + 1e-7))).verdict == "conforms"
+        expected = exact(self.tested)
+        assert self.judged(expected, array(expected * (1 + 1e-7))).verdict == "conforms"
 
     @pytest.mark.parametrize("factor", [1.001, 2.0, np.nan])
     def test_disagree(self, factor: float) -> None:
-        due = exact(self.asked)
-        assert self.judged(due, array(due * factor)).verdict == "deviates"
+        expected = exact(self.tested)
+        assert self.judged(expected, array(expected * factor)).verdict == "deviates"
 
     def test_the_other_call_fails(self) -> None:
-        due = exact(self.asked)
-        assert self.judged(due, RAISED).verdict == "deviates"
-        assert self.judged(due, Crashed("signal 6", (), FORWARD)).verdict == "crashed"
-        assert self.judged(due, array(1.0)).verdict == "deviates"
+        expected = exact(self.tested)
+        assert self.judged(expected, RAISED).verdict == "deviates"
+        assert self.judged(expected, Crashed("signal 6", (), FORWARD)).verdict == "crashed"
+        assert self.judged(expected, array(1.0)).verdict == "deviates"
 
 
 class TestForm:
     def test_stated_shape_and_dtype(self) -> None:
-        held = question(OnlyForm(), shape=(2, 3), dtype="float32")
+        held = case(OnlyForm(), shape=(2, 3), dtype="float32")
         assert verdict(held, array(np.zeros((2, 3)))).verdict == "conforms"
         assert verdict(held, array(np.zeros((3, 2)))).verdict == "deviates"
         assert verdict(held, array(np.zeros((2, 3)), "float16")).verdict == "deviates"
 
     def test_a_stated_dtype_goes_before_the_rule(self) -> None:
-        asked = call()
-        held = question(AgreesWithReference(asked), asked, dtype="float64")
-        assert verdict(held, array(exact(asked))).verdict == "deviates"
+        tested = call()
+        held = case(AgreesWithReference(tested), tested, dtype="float64")
+        assert verdict(held, array(exact(tested))).verdict == "deviates"
 
 
 def test_characterised_never_fails() -> None:
-    held = question(Characterise())
+    held = case(Characterise())
     found = verdict(held, RAISED)
     assert found.verdict == "characterised" and "MyError" in found.summary
     assert verdict(held, array(np.full((7,), np.nan))).verdict == "characterised"
 
 
 def test_a_gradient_may_fail_after_the_value() -> None:
-    asked = call()
-    held = question(AgreesWithReference(asked), asked)
-    outcome = Outcome({FORWARD: array(exact(asked))}, replace(RAISED, during="grad.logits"))
+    tested = call()
+    held = case(AgreesWithReference(tested), tested)
+    outcome = Outcome({FORWARD: array(exact(tested))}, replace(RAISED, during="grad.logits"))
     assert judge(held, FORWARD, outcome, None, "stable").verdict == "conforms"
     found = judge(held, "grad.logits", outcome, None, "stable")
     assert found.verdict == "deviates" and "during grad.logits" in found.summary
@@ -405,5 +405,5 @@ def test_a_mode_may_take_subnormal_numbers_for_0(
         call(), logits=array([0.0]), target=array([0.0]), weight=array([2e-39 / np.log(2)])
     )
     other = Outcome({FORWARD: array([eager])})
-    found = verdict(question(SameAsEager(), tiny), array([compiled]), other=other)
+    found = verdict(case(SameAsEager(), tiny), array([compiled]), other=other)
     assert found.verdict == expected

@@ -9,18 +9,18 @@ from numpy.typing import NDArray
 from bce_conformance.judging.rules import judge
 from bce_conformance.model.call import Array, Call, Outcome
 from bce_conformance.model.dtypes import FLOATS
-from bce_conformance.model.expectation import AgreesWithReference, Expectation, Question, Source
+from bce_conformance.model.expectation import AgreesWithReference, Case, Expectation, Source
 
 SLOPE = "grad.logits"
 SURFACE = "mindspore.mint.nn.BCEWithLogitsLoss"
 
 
-def asked(logits: object, target: object, pos_weight: object, dtype: str) -> Question:
+def example(logits: object, target: object, pos_weight: object, dtype: str) -> Case:
     x, y, p = (Array.rounded(dtype, np.asarray(a, float)) for a in (logits, target, pos_weight))
     call = Call(SURFACE, x, y, None, p, {"reduction": "mean"}, (SLOPE,))
     promise = AgreesWithReference(call, another_count=True)
     name = f"{SURFACE}/property/mean[{dtype},mean]"
-    return Question(name, "property", call, Expectation(promise), Source("", ""))
+    return Case(name, "property", call, Expectation(promise), Source("", ""))
 
 
 def release(call: Call, count: int) -> NDArray[np.float64]:
@@ -38,9 +38,9 @@ def release(call: Call, count: int) -> NDArray[np.float64]:
     return rounded(rounded(slope - positive) / count)
 
 
-def verdict(question: Question, values: NDArray[np.float64]) -> str:
-    result = Array.rounded(question.call.logits.dtype, values)
-    return judge(question, SLOPE, Outcome({SLOPE: result}), None, "stable").verdict
+def verdict(case: Case, values: NDArray[np.float64]) -> str:
+    result = Array.rounded(case.call.logits.dtype, values)
+    return judge(case, SLOPE, Outcome({SLOPE: result}), None, "stable").verdict
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
@@ -48,11 +48,11 @@ def verdict(question: Question, values: NDArray[np.float64]) -> str:
 @pytest.mark.parametrize("n", [1, 2, 4, 23, 200])
 def test_any_one_count_is_found(dtype: str, count: int, n: int) -> None:
     """Of many elements in float16 the largest alone would name a count that is off by one."""
-    dice = np.random.Generator(np.random.Philox([n, count, FLOATS[dtype].precision]))
+    rng = np.random.Generator(np.random.Philox([n, count, FLOATS[dtype].precision]))
     for _ in range(10):
-        x, y = dice.uniform(-16, 16, n), dice.choice([0, 1, 0.3, 0.77], n)
-        question = asked(x, y, 2.0 ** dice.uniform(-4, 4, n), dtype)
-        assert verdict(question, release(question.call, count)) == "conforms"
+        x, y = rng.uniform(-16, 16, n), rng.choice([0, 1, 0.3, 0.77], n)
+        case = example(x, y, 2.0 ** rng.uniform(-4, 4, n), dtype)
+        assert verdict(case, release(case.call, count)) == "conforms"
 
 
 @pytest.mark.parametrize(
@@ -67,5 +67,5 @@ def test_any_one_count_is_found(dtype: str, count: int, n: int) -> None:
     ],
 )
 def test_nothing_else_is_excused(wrong: list[float]) -> None:
-    question = asked([1, -2, 3], [0, 1, 0.5], [1, 2, 1], "float32")
-    assert verdict(question, release(question.call, 12) * wrong) == "deviates"
+    case = example([1, -2, 3], [0, 1, 0.5], [1, 2, 1], "float32")
+    assert verdict(case, release(case.call, 12) * wrong) == "deviates"

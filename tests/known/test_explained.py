@@ -13,20 +13,20 @@ from packaging.specifiers import SpecifierSet
 
 from bce_conformance.adapters import available
 from bce_conformance.judging.rules import judge
-from bce_conformance.known import Instead, Known
+from bce_conformance.known import Behaviour, Known
 from bce_conformance.known.behaviour import Element, Plus, Replacement
 from bce_conformance.model.call import FORWARD, Array, Backend, Call
 from bce_conformance.model.check import Verdict
 from bce_conformance.model.expectation import (
     AgreesWithReference,
     But,
+    Case,
     Characterise,
     EqualsCall,
     Expectation,
     HasValue,
     OnlyForm,
     Promise,
-    Question,
     Raises,
     Refuses,
     Source,
@@ -50,17 +50,17 @@ def call(reduction: str = "none", dtype: str = "float32", **given: object) -> Ca
     )
 
 
-def question(asked: Call, promise: Promise | None = None, **form: object) -> Question:
-    expectation = Expectation(promise or AgreesWithReference(asked), **form)  # type: ignore[arg-type]
+def case(tested: Call, promise: Promise | None = None, **form: object) -> Case:
+    expectation = Expectation(promise or AgreesWithReference(tested), **form)  # type: ignore[arg-type]
     source = Source("a document", "a sentence")
-    return Question(f"{SURFACE}/property/a", "property", asked, expectation, source)
+    return Case(f"{SURFACE}/property/a", "property", tested, expectation, source)
 
 
-def known(quantity: str = FORWARD, *, versions: str = ">=1.0", **instead: object) -> Known:
-    asked = question(call())
+def known(quantity: str = FORWARD, *, versions: str = ">=1.0", **behaviour: object) -> Known:
+    tested = case(call())
     return Known(
         backend="numpy",
-        check=asked.check_id(quantity),
+        check=tested.check_id(quantity),
         quantity=quantity,
         versions=SpecifierSet(versions),
         modes=(),
@@ -68,16 +68,16 @@ def known(quantity: str = FORWARD, *, versions: str = ">=1.0", **instead: object
         axis="semantics",
         reason="a reason",
         upstream=None,
-        instead=Instead(**instead),  # type: ignore[arg-type]
-        witness=asked,
+        behaviour=Behaviour(**behaviour),  # type: ignore[arg-type]
+        witness=tested,
         file=Path("known.yaml"),
         line=1,
     )
 
 
-def explained(entry: Known, asked: Question) -> Expectation:
-    result = entry.explained(asked)
-    assert replace(result, expectation=asked.expectation) == asked
+def explained(entry: Known, tested: Case) -> Expectation:
+    result = entry.explained(tested)
+    assert replace(result, expectation=tested.expectation) == tested
     return result.expectation
 
 
@@ -85,25 +85,27 @@ def explained(entry: Known, asked: Question) -> Expectation:
 
 
 def test_a_value_everywhere() -> None:
-    assert explained(known(value=0.0), question(call())).promise == HasValue((), (0.0,))
+    assert explained(known(value=0.0), case(call())).promise == HasValue((), (0.0,))
 
 
 def test_another_refusal() -> None:
-    expectation = explained(known(raises=("TypeError",)), question(call()))
+    expectation = explained(known(raises=("TypeError",)), case(call()))
     assert expectation.promise == Raises(("TypeError",))
 
 
 def test_an_exception_to_the_formula() -> None:
     but = But(0.0, {"target": -100.0})
-    asked = question(call(), AgreesWithReference(call(), optional=True))
-    promise = explained(known(but=but), asked).promise
+    tested = case(call(), AgreesWithReference(call(), optional=True))
+    promise = explained(known(but=but), tested).promise
     assert promise == AgreesWithReference(call(), but=but)
 
 
 def test_within_more_than_the_tolerance() -> None:
-    promised = call(weight=array([[1], [2], [3]]))
-    asked = question(call(weight=array([1, 2])), AgreesWithReference(promised))
-    assert explained(known(slack=40.0), asked).promise == AgreesWithReference(promised, slack=40)
+    reference_call = call(weight=array([[1], [2], [3]]))
+    tested = case(call(weight=array([1, 2])), AgreesWithReference(reference_call))
+    assert explained(known(slack=40.0), tested).promise == AgreesWithReference(
+        reference_call, slack=40
+    )
 
 
 WEIGHT, POS_WEIGHT, UPSTREAM = array([2, 3]), array([5, 7]), array(np.ones((3, 2)))
@@ -130,36 +132,36 @@ WEIGHT, POS_WEIGHT, UPSTREAM = array([2, 3]), array([5, 7]), array(np.ones((3, 2
     ],
 )
 def test_the_formula_of_another_call(keys: dict[str, Replacement], expected: Call) -> None:
-    asked = call(weight=WEIGHT, pos_weight=POS_WEIGHT, upstream=UPSTREAM)
+    tested = call(weight=WEIGHT, pos_weight=POS_WEIGHT, upstream=UPSTREAM)
     # Of the call itself, whatever was promised in its place:
-    promised = question(asked, AgreesWithReference(call()))
-    assert explained(known(reference=keys), promised).promise == AgreesWithReference(expected)
+    reference_call = case(tested, AgreesWithReference(call()))
+    assert explained(known(reference=keys), reference_call).promise == AgreesWithReference(expected)
 
 
 def test_an_element_that_is_not_there_excuses_nothing() -> None:
-    asked = question(call(pos_weight=POS_WEIGHT))
+    tested = case(call(pos_weight=POS_WEIGHT))
     beyond = known(reference={"pos_weight": Element(2)})
-    assert explained(beyond, asked) == asked.expectation
+    assert explained(beyond, tested) == tested.expectation
 
 
 def test_an_argument_and_more() -> None:
     target = Array.rounded("float64", call().target.values + 1)
     expected = AgreesWithReference(replace(call(), target=target))
-    assert explained(known(reference={"target": Plus(1)}), question(call())).promise == expected
+    assert explained(known(reference={"target": Plus(1)}), case(call())).promise == expected
 
 
 def test_the_dtype_of_an_argument() -> None:
     mixed = replace(call(), target=array(np.ones((3, 2)), "float16"))
-    asked = question(mixed, OnlyForm(), shape=(3, 2), dtype="float32")
+    tested = case(mixed, OnlyForm(), shape=(3, 2), dtype="float32")
     expected = Expectation(AgreesWithReference(mixed), None, "float16")
-    assert explained(known(dtype="target"), asked) == expected
-    assert explained(known(dtype="weight"), asked) == asked.expectation
-    assert explained(known(value=0.0, dtype="bfloat16"), asked).dtype == "bfloat16"
+    assert explained(known(dtype="target"), tested) == expected
+    assert explained(known(dtype="weight"), tested) == tested.expectation
+    assert explained(known(value=0.0, dtype="bfloat16"), tested).dtype == "bfloat16"
 
 
 def test_a_stated_dtype_is_held_to_where_the_entry_says_nothing_of_it() -> None:
-    asked = question(call(), dtype="float64")
-    assert explained(known(slack=2.0), asked).dtype == "float64"
+    tested = case(call(), dtype="float64")
+    assert explained(known(slack=2.0), tested).dtype == "float64"
 
 
 def test_a_grown_result() -> None:
@@ -170,33 +172,33 @@ def test_a_grown_result() -> None:
         array([1.0, 2.0]),
         options={"reduction": "none"},
     )
-    asked = question(column, Refuses("the loss would grow"))
-    expectation = explained(known(reference={}, shape="broadcast"), asked)
+    tested = case(column, Refuses("the loss would grow"))
+    expectation = explained(known(reference={}, shape="broadcast"), tested)
     assert expectation.shape == (3, 2)
     assert isinstance(expectation.promise, AgreesWithReference)
-    promised = expectation.promise.promised
-    assert promised.logits.values.tolist() == [[1, 1], [2, 2], [3, 3]]
-    assert promised.target.values.tolist() == [[1, 1], [0, 0], [1, 1]]
-    assert promised.weight == column.weight
+    reference_call = expectation.promise.reference_call
+    assert reference_call.logits.values.tolist() == [[1, 1], [2, 2], [3, 3]]
+    assert reference_call.target.values.tolist() == [[1, 1], [0, 0], [1, 1]]
+    assert reference_call.weight == column.weight
 
 
 def test_acceptance_is_said_of_refusals_only() -> None:
-    refused = question(call(), Refuses("no meaning"))
+    refused = case(call(), Refuses("no meaning"))
     assert explained(known(accepts=True), refused).promise == OnlyForm()
-    refused = question(call(), Raises(("ValueError",)))
+    refused = case(call(), Raises(("ValueError",)))
     assert explained(known(accepts=True, shape=(2,)), refused) == Expectation(OnlyForm(), (2,))
-    asked = question(call())
-    assert known(accepts=True).explained(asked) == asked
+    tested = case(call())
+    assert known(accepts=True).explained(tested) == tested
 
 
 @pytest.mark.parametrize("said", [{"crashes": True}, {"changes": ("logits",)}])
 def test_what_no_outcome_can_be_held_to_leaves_the_question(said: dict[str, object]) -> None:
-    asked = question(call())
-    assert known(**said).explained(asked) == asked
+    tested = case(call())
+    assert known(**said).explained(tested) == tested
 
 
 @pytest.mark.parametrize(
-    ("quantity", "keys", "asked"),
+    ("quantity", "keys", "tested"),
     [
         ("grad.weight", {"weight": None}, call(weight=WEIGHT)),
         ("grad.weight", {"weight": "pos_weight"}, call(weight=WEIGHT, pos_weight=array(1.0))),
@@ -207,16 +209,16 @@ def test_what_no_outcome_can_be_held_to_leaves_the_question(said: dict[str, obje
     ],
 )
 def test_where_the_formula_has_no_meaning_nothing_is_excused(
-    quantity: str, keys: dict[str, str | float | None], asked: Call
+    quantity: str, keys: dict[str, str | float | None], tested: Call
 ) -> None:
-    due = question(asked, Raises(("ValueError",)))
-    assert known(quantity, reference=keys).explained(due) == due
+    expected = case(tested, Raises(("ValueError",)))
+    assert known(quantity, reference=keys).explained(expected) == expected
 
 
 @pytest.mark.parametrize("promise", [Characterise(), EqualsCall(call("sum"))])
 def test_any_other_promise_gives_way(promise: Promise) -> None:
-    asked = question(call(), promise)
-    assert explained(known(slack=2.0), asked).promise == AgreesWithReference(call(), slack=2)
+    tested = case(call(), promise)
+    assert explained(known(slack=2.0), tested).promise == AgreesWithReference(call(), slack=2)
 
 
 # --- held against outcomes of an implementation with a fault -------------------------------------
@@ -224,25 +226,25 @@ def test_any_other_promise_gives_way(promise: Promise) -> None:
 Plant = Callable[..., Path]
 
 
-def verdicts(file: Path, entry: Known, asked: Question) -> tuple[Verdict, Verdict]:
+def verdicts(file: Path, entry: Known, tested: Case) -> tuple[Verdict, Verdict]:
     """As the question stands, and as the entry explains it."""
     spec = importlib.util.spec_from_file_location("planted", file)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     with LocalSession(module) as session:  # type: ignore[arg-type]
-        outcome = session.run(replace(asked.call, want=(entry.quantity,)))
-    questions: Sequence[Question] = (asked, entry.explained(asked))
-    one, other = (judge(q, entry.quantity, outcome, None, "stable").verdict for q in questions)
+        outcome = session.run(replace(tested.call, want=(entry.quantity,)))
+    cases: Sequence[Case] = (tested, entry.explained(tested))
+    one, other = (judge(q, entry.quantity, outcome, None, "stable").verdict for q in cases)
     return one, other
 
 
-WEIGHTED = question(call(weight=WEIGHT, pos_weight=POS_WEIGHT))
+WEIGHTED = case(call(weight=WEIGHT, pos_weight=POS_WEIGHT))
 FORMULA = "loss = w * (p * y"
 
 
 @pytest.mark.parametrize(
-    ("right", "wrong", "quantity", "instead"),
+    ("right", "wrong", "quantity", "behaviour"),
     [
         (FORMULA, "loss = (p * y", FORWARD, {"reference": {"weight": None}}),
         (FORMULA, "loss = w * (y", FORWARD, {"reference": {"pos_weight": None}}),
@@ -259,10 +261,10 @@ FORMULA = "loss = w * (p * y"
     ],
 )  # fmt: skip
 def test_a_planted_fault_is_excused_by_its_own_entry_alone(
-    planted: Plant, right: str, wrong: str, quantity: str, instead: dict[str, object]
+    planted: Plant, right: str, wrong: str, quantity: str, behaviour: dict[str, object]
 ) -> None:
     file = planted("numpy", right=right, wrong=wrong)
-    assert verdicts(file, known(quantity, **instead), WEIGHTED) == ("deviates", "conforms")
+    assert verdicts(file, known(quantity, **behaviour), WEIGHTED) == ("deviates", "conforms")
     other = known(quantity, reference={"weight": 2.5})
     assert verdicts(file, other, WEIGHTED) == ("deviates", "deviates")
 

@@ -7,7 +7,7 @@ import pytest
 
 from bce_conformance.judging.rules import judge
 from bce_conformance.model.call import FORWARD, Array, Call, Outcome
-from bce_conformance.model.expectation import AgreesWithReference, Expectation, Question, Source
+from bce_conformance.model.expectation import AgreesWithReference, Case, Expectation, Source
 
 N = 2**16
 LOSS = 3.048587351573742  # softplus(3)
@@ -19,10 +19,10 @@ def verdict(lost: float, totals: int, reduction: str = "sum") -> str:
     x, y = (Array.rounded("float32", np.full(N, value)) for value in (3.0, 0.0))
     call = Call("s", x, y, options={"reduction": reduction})
     promise = AgreesWithReference(call, running_totals=totals)
-    question = Question("s/a/b", "reduction", call, Expectation(promise), Source("", ""))
-    due = LOSS * (N if reduction == "sum" else 1)
-    result = Array.rounded("float32", np.asarray(due * (1 - lost * UNIT)))
-    return judge(question, FORWARD, Outcome({FORWARD: result}), None, "stable").verdict
+    case = Case("s/a/b", "reduction", call, Expectation(promise), Source("", ""))
+    expected = LOSS * (N if reduction == "sum" else 1)
+    result = Array.rounded("float32", np.asarray(expected * (1 - lost * UNIT)))
+    return judge(case, FORWARD, Outcome({FORWARD: result}), None, "stable").verdict
 
 
 @pytest.mark.parametrize("reduction", ["sum", "mean"])

@@ -45,21 +45,22 @@ def _open(adapter: AdapterFile, python: str, mode: str) -> IsolatedSession:
 
 def _holds(session: Session, entry: Known) -> list[str]:
     """What is wrong with an entry, asked of its release."""
-    asked, quantity = entry.witness, entry.quantity
-    for earlier in asked.before:
+    tested, quantity = entry.witness, entry.quantity
+    for earlier in tested.before:
         session.run(earlier)
-    outcome = session.run(replace(asked.call, want=(quantity,)))
-    if entry.instead.crashes:
+    outcome = session.run(replace(tested.call, want=(quantity,)))
+    if entry.behaviour.crashes:
         crashed = isinstance(outcome.of(quantity), (Crashed, TimedOut))
         return [] if crashed else [f"{entry.check} does not crash"]
-    if entry.instead.changes:
-        same = outcome.changed == entry.instead.changes
+    if entry.behaviour.changes:
+        same = outcome.changed == entry.behaviour.changes
         return [] if same else [f"{entry.check} changes {outcome.changed}"]
-    due = judge(asked, quantity, outcome, None, "stable")
-    instead = judge(entry.explained(asked), quantity, outcome, None, "stable")
-    if (due.verdict, instead.verdict) == ("deviates", "conforms"):
+    expected = judge(tested, quantity, outcome, None, "stable")
+    behaviour = judge(entry.explained(tested), quantity, outcome, None, "stable")
+    if (expected.verdict, behaviour.verdict) == ("deviates", "conforms"):
         return []
-    return [f"{entry.check}: {due.verdict}: {due.summary}; {instead.verdict}: {instead.summary}"]
+    due, does = (f"{each.verdict}: {each.summary}" for each in (expected, behaviour))
+    return [f"{entry.check}: {due}; {does}"]
 
 
 @pytest.mark.framework

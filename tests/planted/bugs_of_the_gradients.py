@@ -570,7 +570,7 @@ TRANSPOSED_UPSTREAM = Witness(
 
 
 @planted("gradients-taken-together:grad.weight", "gradients-taken-together:grad.pos_weight",
-         shows=replace(BOTH_WEIGHTS, want=WEIGHT, beside="p"))  # fmt: skip
+         shows=replace(BOTH_WEIGHTS, want=WEIGHT, along_with="p"))  # fmt: skip
 @of_slopes
 def gradients_of_the_weights_swapped(g, x, y, w, p):
     """Where both weights want a gradient and have one shape, each gets the other's."""
@@ -580,7 +580,7 @@ def gradients_of_the_weights_swapped(g, x, y, w, p):
 
 
 @planted("gradients-taken-together:grad.pos_weight",
-         shows=replace(BOTH_WEIGHTS, want=POS_WEIGHT, beside="w"))  # fmt: skip
+         shows=replace(BOTH_WEIGHTS, want=POS_WEIGHT, along_with="w"))  # fmt: skip
 @of_slopes
 def pos_weight_gradient_lost_beside_weight(g, x, y, w, p):
     """ "elif": no gradient of pos_weight where weight has one."""
@@ -588,7 +588,7 @@ def pos_weight_gradient_lost_beside_weight(g, x, y, w, p):
 
 
 @planted("gradients-taken-together:grad.target",
-         shows=Witness([0.5], [0.25], want=TARGET, beside="x"))  # fmt: skip
+         shows=Witness([0.5], [0.25], want=TARGET, along_with="x"))  # fmt: skip
 @of_slopes
 def target_gradient_stopped_beside_logits(g, x, y, w, p):
     """A target is a constant where the logits have a gradient."""
@@ -596,7 +596,7 @@ def target_gradient_stopped_beside_logits(g, x, y, w, p):
 
 
 @planted("gradients-taken-together:grad.logits",
-         shows=Witness([0.5], [0.25], want=LOGITS, beside="y"))  # fmt: skip
+         shows=Witness([0.5], [0.25], want=LOGITS, along_with="y"))  # fmt: skip
 @of_slopes
 def gradients_of_logits_and_target_added(g, x, y, w, p):
     """One buffer for both: the logits' gradient has the target's added to it."""

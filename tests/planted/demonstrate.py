@@ -55,7 +55,7 @@ def computed(loss, witness, given):
     if witness.want == "forward":
         return loss(given["x"], given["y"], **named)
     leaf = given[{"logits": "x", "target": "y", "weight": "w"}.get(witness.want.split(".")[1], "p")]
-    leaves = [leaf, *(given[name] for name in witness.beside)]
+    leaves = [leaf, *(given[name] for name in witness.along_with)]
     for each in leaves:
         each.requires_grad_(True)
     try:

@@ -35,7 +35,7 @@ class Witness:
     layout: str = "contiguous"
     lying: str = "xy"
     upstream_layout: str = "contiguous"
-    beside: str = ""
+    along_with: str = ""
     target_dtype: str | None = None
     times: int = 1
     before: tuple["Witness", ...] = ()

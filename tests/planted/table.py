@@ -92,7 +92,7 @@ class Run:
         return any(names(pattern, check) for pattern in self.loss.named_by or ())
 
     @property
-    def as_due(self) -> bool:
+    def as_expected(self) -> bool:
         """A bug is caught (a strict one without failing the stable grade), a correct loss not."""
         if self.failed:
             return False
@@ -104,12 +104,12 @@ class Run:
 
 def names(pattern: str, check: str) -> bool:
     """Whether "series:part:part" matches a check's id: SURFACE/KIND/SERIES[PART,PART]:PART."""
-    series, *parts = pattern.split(":")
+    family, *parts = pattern.split(":")
     tail = check.rsplit("/", 1)[-1]
     name, _, rest = tail.partition("[")
     inside, _, quantity = rest.partition("]")
     present = {*inside.split(","), quantity.lstrip(":") or "forward"}
-    return fnmatchcase(name, series) and present.issuperset(parts)
+    return fnmatchcase(name, family) and present.issuperset(parts)
 
 
 def losses(backend: str) -> Iterator[Loss]:
@@ -228,7 +228,7 @@ def markdown(runs: Sequence[Run]) -> str:
 
 
 def _totals(bugs: Sequence[Run], right: Sequence[Run]) -> list[str]:
-    caught, named = sum(r.as_due for r in bugs), sum(r.named for r in bugs)
+    caught, named = sum(r.as_expected for r in bugs), sum(r.named for r in bugs)
     accused = sum(bool(r.accusing) for r in right)
     failed = [r for r in (*bugs, *right) if r.failed]
     lines = []
@@ -246,22 +246,24 @@ def _totals(bugs: Sequence[Run], right: Sequence[Run]) -> list[str]:
 def _row(r: Run) -> str:
     shown = "<br>".join(f"`{short(check)}`" for check in r.telling[:3])
     more = len(r.telling) - 3
-    told = r.failed or (shown + (f" and {more} more" if more > 0 else ""))
-    caught = ("yes" if r.as_due else "**NO**") + (" (strict)" if r.loss.grade == "strict" else "")
+    message = r.failed or (shown + (f" and {more} more" if more > 0 else ""))
+    caught = ("yes" if r.as_expected else "**NO**") + (
+        " (strict)" if r.loss.grade == "strict" else ""
+    )
     named = "yes" if r.named else "no"
     wrong = r.loss.wrong.replace("|", "\\|")
-    return f"| {r.loss.name} | {wrong} | {caught} | {named} | {told} | {r.seconds:.1f} |"
+    return f"| {r.loss.name} | {wrong} | {caught} | {named} | {message} | {r.seconds:.1f} |"
 
 
 def _row_of_correct(name: str, runs: Sequence[Run]) -> str:
     mine = [r for r in runs if r.loss.name == name]
     accused = [r for r in mine if r.accusing or r.failed]
-    told = "<br>".join(
+    message = "<br>".join(
         f"seed {r.seed}: {r.failed or ', '.join(f'`{short(c)}`' for c in r.accusing[:3])}"
         for r in accused[:3]
     )
     seconds = sum(r.seconds for r in mine) / len(mine)
-    return f"| {name} | {len(mine)} | {len(accused)} | {told} | {seconds:.1f} |"
+    return f"| {name} | {len(mine)} | {len(accused)} | {message} | {seconds:.1f} |"
 
 
 def short(check: str) -> str:
@@ -306,7 +308,7 @@ class Made:
         runs = run_together(losses, seed, self.options.backend, self.options.python, words)
         for run in runs:
             self.journal.write(run)
-            mark = "as due" if run.as_due else run.failed or "NOT AS DUE"
+            mark = "as due" if run.as_expected else run.failed or "NOT AS DUE"
             print(f"{run.loss.name} seed {seed}: {mark}, {run.seconds:.1f} s", file=sys.stderr)
         return runs
 
@@ -346,7 +348,7 @@ def main() -> int:
         options.output.write_text(table, encoding="utf-8")
     if any(r.failed for r in runs):
         return 2
-    return 0 if all(r.as_due for r in runs) else 1
+    return 0 if all(r.as_expected for r in runs) else 1
 
 
 if __name__ == "__main__":

@@ -77,20 +77,20 @@ def what_is_wrong(one: Said, grade: str) -> str | None:
     call = call_of(one)
     dtype = call.logits.dtype
     try:
-        due = truth(call, one["want"], dtype)
+        expected = truth(call, one["want"], dtype)
     except ValueError:
         return None if kind == "raised" else "accepted what has no meaning"
     if kind == "raised":
         return str(came)
-    if came[0] != dtype or came[1] != due.high.shape:
+    if came[0] != dtype or came[1] != expected.high.shape:
         return f"{came[0]} of shape {came[1]}"
     got = array(came)
-    off = errors(got, due)
-    late = np.isinf(got.values) & due.may_overflow & (grade == "stable")
-    beyond = off.other_kind | (off.absolute > due.tolerance[grade] + due.uncertainty)
+    off = errors(got, expected)
+    late = np.isinf(got.values) & expected.may_overflow & (grade == "stable")
+    beyond = off.other_kind | (off.absolute > expected.tolerance[grade] + expected.uncertainty)
     if not np.any(beyond & ~late):
         return None
-    return f"{got.values.ravel()[:3]} where {due.high.ravel()[:3]} is due"
+    return f"{got.values.ravel()[:3]} where {expected.high.ravel()[:3]} is due"
 
 
 def call_of(one: Said) -> Call:

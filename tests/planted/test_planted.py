@@ -54,7 +54,7 @@ def answered(loss: Loss, backend: str) -> Run:
 
 def held(found: Run) -> None:
     assert not found.failed, found.failed
-    assert found.as_due, f"accused by {found.accusing}, strictly by {found.beyond_strict[:5]}"
+    assert found.as_expected, f"accused by {found.accusing}, strictly by {found.beyond_strict[:5]}"
     if found.loss.is_bug:
         assert found.named, f"{found.loss.wrong} is not what {found.telling[:9]} say"
 

@@ -43,7 +43,7 @@ def test_it_is_what_a_comparison_takes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("tested", "said"),
     [
         (("torch", "2.99", "cpu", "float32", "forward", "none"),
          r"torch 2.99 has no published report; known: 2.13.0\+cpu"),
@@ -57,9 +57,9 @@ def test_it_is_what_a_comparison_takes() -> None:
         (("torch", "2.13.0", "cpu", "float32", "forward", "avg"), "no published reduction 'avg'"),
     ],
 )  # fmt: skip
-def test_what_is_not_published_is_said(asked: tuple[str, ...], said: str) -> None:
+def test_what_is_not_published_is_said(tested: tuple[str, ...], said: str) -> None:
     with pytest.raises(Unpublished, match=said):
-        tolerance(*asked)
+        tolerance(*tested)
 
 
 def test_the_fixture(project, run) -> None:

@@ -51,12 +51,12 @@ def test_reductions_of_kept_elements_are_those_of_evaluate(
         if up is not None and quantity == "forward":
             continue
         found = elements.reduced(reduction, up)
-        due = evaluate(
+        expected = evaluate(
             quantity, x, y, w, p, reduction=reduction, upstream=up, tier="auto", tolerable=1e-25
         )
-        assert found.high.shape == due.high.shape
-        off = np.abs((found.high - due.high) + (found.low - due.low))
-        assert (off <= found.uncertainty + due.uncertainty).all()
+        assert found.high.shape == expected.high.shape
+        off = np.abs((found.high - expected.high) + (found.low - expected.low))
+        assert (off <= found.uncertainty + expected.uncertainty).all()
 
 
 @pytest.mark.parametrize("relative", [COARSE, FINE])
@@ -71,14 +71,14 @@ def test_limits_and_nothing_are_the_same_at_every_demand(quantity: str, relative
     for up in (None, np.zeros(7), np.array([inf] * 7), np.array([0, nan, inf, 1, 2, -inf, -1.0])):
         if up is not None and quantity == "forward":
             continue
-        due = evaluate(quantity, x, y, w, p, upstream=up)
-        np.testing.assert_allclose(elements.reduced("none", up).high, due.high, rtol=2.0**-29)
+        expected = evaluate(quantity, x, y, w, p, upstream=up)
+        np.testing.assert_allclose(elements.reduced("none", up).high, expected.high, rtol=2.0**-29)
     nothing = Arguments.of(np.ones((0, 3)), np.ones((0, 3)), np.ones(3), np.ones(()))
     for reduction in REDUCTIONS:
         found = nothing.known_to(quantity, relative).reduced(reduction).high
-        due = evaluate(quantity, *(np.ones((0, 3)),) * 2, np.ones(3), np.ones(()),
+        expected = evaluate(quantity, *(np.ones((0, 3)),) * 2, np.ones(3), np.ones(()),
                        reduction=reduction).high  # fmt: skip
-        np.testing.assert_array_equal(found, due)
+        np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("relative", [COARSE, FINE])

@@ -69,9 +69,9 @@ def test_a_check_that_changed(
     assert [(c.label, c.name) for c in found.changes] == ([(label, check["id"])] if label else [])
     assert found.failing is fails
     assert found.unchanged == len(report["checks"]) - len(found.changes)
-    for told in found.changes:
-        assert told.line().startswith(f"{label} {check['id']}: ")
-        assert "now this" in told.summary
+    for message in found.changes:
+        assert message.line().startswith(f"{label} {check['id']}: ")
+        assert "now this" in message.summary
 
 
 def test_a_known_crash_is_as_grave_as_another(published: Json, report: Json) -> None:
@@ -154,10 +154,10 @@ def test_errors_that_drift(
 
 def test_changes_are_grouped_by_topic(published: Json, report: Json) -> None:
     """Whatever the surface, the dtype, the reduction and the quantity; documented claims first."""
-    series = "/property/soft-targets["
+    family = "/property/soft-targets["
     claimed = a_claim(report)
     for check in report["checks"]:
-        if series in check["id"] or check is claimed:
+        if family in check["id"] or check is claimed:
             check.update(verdict="deviates", summary="now this")
     found = difference(published, report)
     groups = found.groups("NEW")
@@ -165,7 +165,7 @@ def test_changes_are_grouped_by_topic(published: Json, report: Json) -> None:
     (soft,) = [group for group in groups if group.topic == "property/soft-targets"]
     assert soft.surfaces == 2
     assert {change.name for change in soft.changes} == {
-        check["id"] for check in report["checks"] if series in check["id"]
+        check["id"] for check in report["checks"] if family in check["id"]
     }
     assert sum(len(group.changes) for group in groups) == found.count("NEW")
     assert not found.groups("FIXED")
@@ -181,9 +181,9 @@ def test_a_surface_that_is_checked_for_the_first_time_is_said(
             raised = {"type": "AttributeError", "bases": [], "message": "no such thing"}
             check["witness"]["got"] = {"raised": raised}
     (note,) = difference(report, published).notes
-    told = f"had no result from {surface}"
-    assert note == f"the earlier run {told}: all of it is checked the first time"
-    assert difference(published, report).notes == (f"the later run {told}",)
+    message = f"had no result from {surface}"
+    assert note == f"the earlier run {message}: all of it is checked the first time"
+    assert difference(published, report).notes == (f"the later run {message}",)
 
 
 def test_the_first_screen_is_one(published: Json, report: Json) -> None:
@@ -191,10 +191,10 @@ def test_the_first_screen_is_one(published: Json, report: Json) -> None:
     become = {"conforms": "deviates", "known": "conforms"}
     for check in report["checks"]:
         check.update(verdict=become.get(check["verdict"], "refused"))
-    told = list(first_screen(difference(published, report)))
-    assert 10 < len(told) <= 40
-    assert {label for label, _, _ in told} == {"NEW", "FIXED", "GONE"}
-    assert [words for _, words, _ in told if words.endswith("more kinds")]
+    message = list(first_screen(difference(published, report)))
+    assert 10 < len(message) <= 40
+    assert {label for label, _, _ in message} == {"NEW", "FIXED", "GONE"}
+    assert [words for _, words, _ in message if words.endswith("more kinds")]
 
 
 def test_another_profile_is_said(published: Json, report: Json) -> None:

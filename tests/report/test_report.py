@@ -61,8 +61,8 @@ def rows() -> list[Json]:
             for quantity in QUANTITIES[:3]:
                 call = Call("numpy.bce_with_logits", logits, target, want=(quantity,),
                             options={"reduction": reduction})  # fmt: skip
-                result, due = session.run(call).values[quantity], truth(call, quantity, dtype)
-                tallies.add(call, quantity, result, due, errors(result, due))
+                result, expected = session.run(call).values[quantity], truth(call, quantity, dtype)
+                tallies.add(call, quantity, result, expected, errors(result, expected))
     return tallies.rows(session.backend, available()["numpy"])
 
 
@@ -363,8 +363,8 @@ class TestExactness:
         grades = {"stable": "within", "strict": "beyond"}
         measured["accuracy"][0].update(grades=grades, beyond_strict_at=at)
         jsonschema.validate(measured, SCHEMA)
-        told = "float32 forward 0 where 3.4e-8 is due (logits -17.2 target 0)"
-        assert told in printed(terminal.exact(measured, 100), 100)
+        message = "float32 forward 0 where 3.4e-8 is due (logits -17.2 target 0)"
+        assert message in printed(terminal.exact(measured, 100), 100)
         assert "0.0 where 3.3894e-08 is due, at logits -17.200000762939453 (0xc189999a)" in (
             summary([measured], []).replace("\\", "")
         )

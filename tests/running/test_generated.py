@@ -12,8 +12,8 @@ from bce_conformance.adapters import available
 from bce_conformance.adapters import numpy as adapter
 from bce_conformance.generate.plan import Plan
 from bce_conformance.model.check import Check
-from bce_conformance.running.generated import Trial
-from bce_conformance.running.witness import question_from_json
+from bce_conformance.running.generated import GeneratedRun
+from bce_conformance.running.witness import case_from_json
 from bce_conformance.session import LocalSession, OwnLoss
 
 RIGHT = """
@@ -98,9 +98,9 @@ def source(name: str | None) -> str:
 def judged(name: str | None, seed: int = 0, dtype: str = "float32") -> tuple[Check, ...]:
     loss = OwnLoss(Path("/nowhere/mine.py"), "loss", source(name))
     with LocalSession(adapter, losses=(loss,)) as session:
-        trial = Trial(session, available()["numpy"], Plan(seed, "quick", (dtype,)),
-                      session.backend.surfaces, "stable", promised=("float32",))  # fmt: skip
-        return tuple(check for _, checks in trial.checks() for check in checks)
+        generated_run = GeneratedRun(session, available()["numpy"], Plan(seed, "quick", (dtype,)),
+                      session.backend.surfaces, "stable", must_accept=("float32",))  # fmt: skip
+        return tuple(check for _, checks in generated_run.checks() for check in checks)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
@@ -130,9 +130,9 @@ def test_one_seed_gives_one_report() -> None:
 def test_a_witness_is_one_element_and_says_what_was_done() -> None:
     (check,) = (c for c in judged("weight ignored") if "/property/weight[" in c.id
                 and c.quantity == "forward")  # fmt: skip
-    question = question_from_json(check.witness.question)
-    assert question.call.logits.size == 1 and question.call.weight is not None
-    assert question.call.pos_weight is None
+    case = case_from_json(check.witness.case)
+    assert case.call.logits.size == 1 and case.call.weight is not None
+    assert case.call.pos_weight is None
     assert "as if the weight were ignored" in check.summary
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from asking import FAULTY
+from calling import FAULTY
 from leftovers import RUN, wait_until_none
 
 from bce_conformance.session import IsolatedSession

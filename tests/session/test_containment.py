@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from asking import FAULTY, WANT, ask, assert_answered, assert_values
+from calling import FAULTY, WANT, ask, assert_answered, assert_values
 from leftovers import processes_of, wait_until_none
 
 from bce_conformance.model.call import (

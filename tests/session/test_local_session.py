@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import faulty_adapter
 import pytest
-from asking import WANT, ask, assert_answered, assert_values
+from calling import WANT, ask, assert_answered, assert_values
 
 from bce_conformance.adapters import numpy as numpy_adapter
 from bce_conformance.model.call import Array

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import psutil
 import pytest
-from asking import WANT, ask, assert_answered, assert_values
+from calling import WANT, ask, assert_answered, assert_values
 from test_containment import DEATHS, STAGES
 
 from bce_conformance.model.call import Crashed, Outcome, Raised

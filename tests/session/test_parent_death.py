@@ -16,7 +16,7 @@ SUITE = """
 import sys, threading
 sys.path[:0] = {path!r}
 from bce_conformance.session import IsolatedSession, isolated
-from asking import FAULTY, ask
+from calling import FAULTY, ask
 how, planted = sys.argv[1:]
 if planted:
     source = isolated.far_source()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from asking import FAULTY, ask, assert_answered
+from calling import FAULTY, ask, assert_answered
 from leftovers import RUN, processes_of
 
 from bce_conformance.model import dtypes

@@ -10,7 +10,7 @@ from pathlib import Path
 import faulty_adapter
 import numpy as np
 import pytest
-from asking import FAULTY, WANT, ask, assert_answered, assert_values
+from calling import FAULTY, WANT, ask, assert_answered, assert_values
 from leftovers import processes_of
 
 from bce_conformance.model.call import Array, Call, Crashed, Faulty, Raised, TimedOut, Unsupported
@@ -29,16 +29,16 @@ def pid(session: IsolatedSession) -> int:
 
 
 def test_each_call_of_each_batch_is_answered_in_order(shared: IsolatedSession) -> None:
-    asked = [*batches(3), [], *batches(2, 1)]
-    for calls, outcomes in zip(asked, shared.stream(asked), strict=True):
+    tested = [*batches(3), [], *batches(2, 1)]
+    for calls, outcomes in zip(tested, shared.stream(tested), strict=True):
         for call, outcome in zip(calls, outcomes, strict=True):
             assert_answered(outcome, call)
 
 
 def test_both_sessions_stream_the_same(shared: IsolatedSession) -> None:
-    asked = [[ask(), ask("between", "raise"), ask("prepare", "raise"), ask(returns="no triple")]]
+    tested = [[ask(), ask("between", "raise"), ask("prepare", "raise"), ask(returns="no triple")]]
     sessions: list[Session] = [LocalSession(faulty_adapter), shared]
-    first, second = (list(session.stream(asked)) for session in sessions)
+    first, second = (list(session.stream(tested)) for session in sessions)
     assert first == second
     assert [type(o.failure) for o in first[0]] == [type(None), Raised, Faulty, Faulty]
 
@@ -46,12 +46,12 @@ def test_both_sessions_stream_the_same(shared: IsolatedSession) -> None:
 def test_the_worker_is_one_batch_ahead_and_no_more(open_session: Open) -> None:
     pulled: list[int] = []
 
-    def asked() -> Iterator[list[Call]]:
+    def tested() -> Iterator[list[Call]]:
         for number, batch in enumerate(batches(5)):
             pulled.append(number)
             yield batch
 
-    stream = open_session().stream(asked())
+    stream = open_session().stream(tested())
     assert pulled == []
     for number, _ in enumerate(stream):
         assert pulled[-1] == min(number + 1, 4)
@@ -71,9 +71,9 @@ def test_a_death_in_a_batch_is_the_outcome_of_its_call_alone(
     open_session: Open, where: str, how: str
 ) -> None:
     session = open_session()
-    asked = batches(4)
-    asked[1][2] = ask(where, how)
-    for number, (calls, outcomes) in enumerate(zip(asked, session.stream(asked), strict=True)):
+    tested = batches(4)
+    tested[1][2] = ask(where, how)
+    for number, (calls, outcomes) in enumerate(zip(tested, session.stream(tested), strict=True)):
         for position, (call, outcome) in enumerate(zip(calls, outcomes, strict=True)):
             if (number, position) == (1, 2):
                 assert isinstance(outcome.failure, Crashed)
@@ -86,25 +86,25 @@ def test_a_death_in_a_batch_is_the_outcome_of_its_call_alone(
 
 
 def test_a_death_that_does_not_come_again_is_noted(open_session: Open, tmp_path: Path) -> None:
-    asked = batches(3)
-    asked[1][2] = ask("between", "die once")
+    tested = batches(3)
+    tested[1][2] = ask("between", "die once")
     session = open_session(variables={"BCE_TEST_SIGN": str(tmp_path / "died")})
-    for calls, outcomes in zip(asked, session.stream(asked), strict=True):
+    for calls, outcomes in zip(tested, session.stream(tested), strict=True):
         for call, outcome in zip(calls, outcomes, strict=True):
             assert_answered(outcome, call)
     (lost,) = session.lost
-    assert (lost.cause, lost.after) == ("signal 9 (SIGKILL)", asked[0][-1])
+    assert (lost.cause, lost.after) == ("signal 9 (SIGKILL)", tested[0][-1])
     assert session.restarts == 1
 
 
 @pytest.mark.parametrize("how", ["sleep", "hold the GIL", "SIGSTOP"])
 def test_a_hang_in_a_batch_times_out_alone(open_session: Open, how: str) -> None:
     session = open_session(timeout=1.0)
-    asked = batches(3)
-    asked[0][3] = ask("between", how)
-    for calls, outcomes in zip(asked, session.stream(asked), strict=True):
+    tested = batches(3)
+    tested[0][3] = ask("between", how)
+    for calls, outcomes in zip(tested, session.stream(tested), strict=True):
         for call, outcome in zip(calls, outcomes, strict=True):
-            if call is asked[0][3]:
+            if call is tested[0][3]:
                 assert isinstance(outcome.failure, TimedOut)
                 assert_values(outcome, call, WANT[:1])
             else:
@@ -124,11 +124,11 @@ def test_the_time_limit_is_for_a_call_not_for_a_batch(open_session: Open) -> Non
 @pytest.mark.parametrize("how", ["not packed", "truncated", "unknown kind", "raw garbage"])
 def test_what_is_garbled_is_asked_again(open_session: Open, how: str) -> None:
     session = open_session()
-    asked = batches(3)
-    asked[1][0] = ask("between", how)
-    outcomes = list(session.stream(asked))
+    tested = batches(3)
+    tested[1][0] = ask("between", how)
+    outcomes = list(session.stream(tested))
     assert isinstance(outcomes[1][0].failure, Crashed)
-    for call, outcome in zip(asked[1][1:] + asked[2], outcomes[1][1:] + outcomes[2], strict=True):
+    for call, outcome in zip(tested[1][1:] + tested[2], outcomes[1][1:] + outcomes[2], strict=True):
         assert_answered(outcome, call)
 
 
@@ -142,17 +142,17 @@ def test_memory_that_only_a_batch_takes_is_noted(open_session: Open) -> None:
 
 def test_a_worker_that_grows_slowly_is_replaced_between_batches(open_session: Open) -> None:
     session = open_session(memory_limit=900 << 20)
-    asked = [[ask("before", "allocate")], *batches(3)]
-    for calls, outcomes in zip(asked, session.stream(asked), strict=True):
+    tested = [[ask("before", "allocate")], *batches(3)]
+    for calls, outcomes in zip(tested, session.stream(tested), strict=True):
         for call, outcome in zip(calls, outcomes, strict=True):
             assert_answered(outcome, call)
     assert (session.restarts, session.lost) == (1, ())
 
 
 def test_a_call_may_be_run_between_two_batches(shared: IsolatedSession) -> None:
-    asked, restarts = batches(4), shared.restarts
-    stream = shared.stream(asked)
-    for calls, outcomes in zip(asked, stream, strict=True):
+    tested, restarts = batches(4), shared.restarts
+    stream = shared.stream(tested)
+    for calls, outcomes in zip(tested, stream, strict=True):
         call = ask()
         assert_answered(shared.run(call), call)
         for call, outcome in zip(calls, outcomes, strict=True):
@@ -162,8 +162,8 @@ def test_a_call_may_be_run_between_two_batches(shared: IsolatedSession) -> None:
 
 def test_a_call_between_two_batches_may_die(open_session: Open) -> None:
     session = open_session()
-    asked = batches(4)
-    for calls, outcomes in zip(asked, session.stream(asked), strict=True):
+    tested = batches(4)
+    for calls, outcomes in zip(tested, session.stream(tested), strict=True):
         assert isinstance(session.run(ask("before", "SIGKILL")).failure, Crashed)
         for call, outcome in zip(calls, outcomes, strict=True):
             assert_answered(outcome, call)
@@ -198,13 +198,13 @@ def test_an_interrupt_in_a_stream_leaves_no_worker(
 
 
 def test_what_the_source_of_batches_raises_passes_through(open_session: Open) -> None:
-    def asked() -> Iterator[list[Call]]:
+    def tested() -> Iterator[list[Call]]:
         yield from batches(2)
         raise RuntimeError("no more")
 
     session = open_session()
     with pytest.raises(RuntimeError, match="no more"):
-        list(session.stream(asked()))
+        list(session.stream(tested()))
     call = ask()
     assert_answered(session.run(call), call)
 
@@ -279,9 +279,9 @@ def test_layouts_arrive_and_a_period_is_repeated(shared: IsolatedSession) -> Non
     outcome = shared.run(Call("faulty.loss", cycled, strided, want=WANT))
     assert outcome.values["forward"].shape == (3 << 16,)
     assert outcome.values["forward"].values[-3:].tolist() == [2.0, 4.0, 6.0]
-    told = shared.run(Call("faulty.layouts", cycled, strided, upstream=strided))
-    assert isinstance(told.failure, Raised)
-    assert told.failure.message == "{'target': 'strided', 'upstream': 'strided'}"
+    text = shared.run(Call("faulty.layouts", cycled, strided, upstream=strided))
+    assert isinstance(text.failure, Raised)
+    assert text.failure.message == "{'target': 'strided', 'upstream': 'strided'}"
 
 
 def test_unsupported_in_a_batch(shared: IsolatedSession) -> None:

@@ -54,19 +54,19 @@ SPOILT: dict[str, Callable[[Results, np.random.Generator], Results]] = {
 }
 
 
-def due_of(quantity: str, target: int, words: NDArray[np.uint32]) -> Truth:
+def expected_of(quantity: str, target: int, words: NDArray[np.uint32]) -> Truth:
     y = Array.rounded("float32", np.full(words.size, float(target)))
     forget()
     return truth(Call("s", array("float32", words), y, options={"reduction": "none"}),
                  quantity, "float32")  # fmt: skip
 
 
-def known_edge(due: Truth) -> bool:
+def known_edge(expected: Truth) -> bool:
     """Within 2^-44 of a power of two the ulp is one of two, and the two judges may choose
     differently: gradients of next to 1/2."""
-    significand, _ = np.frexp(np.abs(due.high) + 0.0)
+    significand, _ = np.frexp(np.abs(expected.high) + 0.0)
     return bool((np.abs(significand - 1) < 2.0**-44).any() or (
-        (np.abs(significand - 0.5) < 2.0**-44) & (due.high != 0)).any())  # fmt: skip
+        (np.abs(significand - 0.5) < 2.0**-44) & (expected.high != 0)).any())  # fmt: skip
 
 
 @pytest.mark.parametrize("spoilt", SPOILT)
@@ -79,13 +79,13 @@ def test_it_counts_as_the_suite_does(quantity: str, target: int, spoilt: str) ->
     for block in NUMBERS:
         start = int(random.integers(0, block.count // LENGTH)) * LENGTH
         words = block.bits(start, LENGTH)
-        due = due_of(quantity, target, words)
-        got = SPOILT[spoilt](due.high.astype(np.float32), random).astype(np.float32)
+        expected = expected_of(quantity, target, words)
+        got = SPOILT[spoilt](expected.high.astype(np.float32), random).astype(np.float32)
         judge.tile(block, start, got)
         mine = judge.figures(block)
         result = Array("float32", words.shape, got.tobytes())
-        (theirs,) = judged(words, result, due).figures([0])
-        if known_edge(due):
+        (theirs,) = judged(words, result, expected).figures([0])
+        if known_edge(expected):
             assert mine.all == theirs.all
             continue
         compared += 1
@@ -123,18 +123,18 @@ def test_its_tolerances_are_those_of_the_table(quantity: str, target: int) -> No
     for block in NUMBERS:
         words = block.bits(0, 8)
         x = words.view(np.float32).astype(np.float64)
-        due = due_of(quantity, target, words)
-        size = np.abs(due.high)
-        own = tiles.truth(quantity, target, x, due.high)
+        expected = expected_of(quantity, target, words)
+        size = np.abs(expected.high)
+        own = tiles.truth(quantity, target, x, expected.high)
         for one, other in (
-            (own.rest, due.rest),
-            (own.formula, due.formula),
-            (own.flushed, due.flushed),
-            (own.scale["stable"], due.scale["stable"]),
-            (own.tolerance["stable"], due.tolerance["stable"]),
-            (own.tolerance["strict"], due.tolerance["strict"]),
-            (s0 + s1 * np.abs(x), due.scale["stable"]),
-            (r0 + r1 * np.abs(x) + r2 * size, due.rest),
+            (own.rest, expected.rest),
+            (own.formula, expected.formula),
+            (own.flushed, expected.flushed),
+            (own.scale["stable"], expected.scale["stable"]),
+            (own.tolerance["stable"], expected.tolerance["stable"]),
+            (own.tolerance["strict"], expected.tolerance["strict"]),
+            (s0 + s1 * np.abs(x), expected.scale["stable"]),
+            (r0 + r1 * np.abs(x) + r2 * size, expected.rest),
             (strict * size, own.scale["strict"]),
         ):
             assert one == pytest.approx(other, rel=1e-12, abs=1e-55)
@@ -142,13 +142,13 @@ def test_its_tolerances_are_those_of_the_table(quantity: str, target: int) -> No
 
 def test_the_worst_logit_is_the_one_nearest_to_0() -> None:
     block = next(b for b in NUMBERS if b.exponent == 1 and not b.negative)
-    due = due_of("forward", 0, block.bits(0, LENGTH))
-    got = due.high.astype(np.float32)
+    expected = expected_of("forward", 0, block.bits(0, LENGTH))
+    got = expected.high.astype(np.float32)
     got[[700, 1500]] += np.float32(8 * 2.0**-22)
     judge = TileJudge("forward", 0, LENGTH)
     judge.tile(block, 0, got)
     found = judge.figures(block)
-    ulps = np.abs(got - due.high) / due.ulp
+    ulps = np.abs(got - expected.high) / expected.ulp
     assert found.at == block.first + int(np.argmax(ulps))
     assert found.got == int(got.view(np.uint32)[np.argmax(ulps)])
     assert found.marks["+strict"].count == 2
@@ -162,7 +162,11 @@ def test_nan_is_due_for_nan() -> None:
     got[5] = 0.0
     judge.tile(block, LENGTH, got)
     found = judge.figures(block)
-    assert (found.as_due, found.count("other_kind"), found.all) == (2 * LENGTH - 1, 1, 2 * LENGTH)
+    assert (found.as_due, found.count("other_kind"), found.all) == (
+        2 * LENGTH - 1,
+        1,
+        2 * LENGTH,
+    )
     assert found.marks["-other_kind"].first == block.first + LENGTH + 5
 
 
@@ -170,12 +174,12 @@ def test_a_wrong_kernel_would_be_seen() -> None:
     """The comparison above can fail: a truth that is off by 2^-20 of itself gives other figures."""
     block = next(b for b in NUMBERS if b.exponent == 0 and not b.negative)
     words = block.bits(0, LENGTH)
-    due = due_of("forward", 0, words)
-    got = (due.high * (1 + 2.0**-20)).astype(np.float32)
+    expected = expected_of("forward", 0, words)
+    got = (expected.high * (1 + 2.0**-20)).astype(np.float32)
     judge = TileJudge("forward", 0, LENGTH)
     judge.tile(block, 0, got)
-    right = Array("float32", words.shape, due.high.astype(np.float32).tobytes())
-    (theirs,) = judged(words, right, due).figures([0])
+    right = Array("float32", words.shape, expected.high.astype(np.float32).tobytes())
+    (theirs,) = judged(words, right, expected).figures([0])
     with pytest.raises(AssertionError):
         assert_same(block, judge.figures(block), theirs)
 

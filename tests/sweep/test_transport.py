@@ -69,14 +69,14 @@ def tiles(first: int, count: int, alone: bool = False) -> Tiles:
 
 
 def gathered(
-    session: IsolatedSession, asked: list[Tiles]
+    session: IsolatedSession, tested: list[Tiles]
 ) -> tuple[dict[Tiles, list[np.ndarray[Any, Any]]], list[TilesOver]]:
-    results: dict[Tiles, list[np.ndarray[Any, Any]]] = {each: [] for each in asked}
+    results: dict[Tiles, list[np.ndarray[Any, Any]]] = {each: [] for each in tested}
     over = []
-    for event in session.tiles(asked):
+    for event in session.tiles(tested):
         if isinstance(event, Tile):
-            assert event.start == sum(r.size for r in results[event.asked])
-            results[event.asked].append(event.results.copy())
+            assert event.start == sum(r.size for r in results[event.tested])
+            results[event.tested].append(event.results.copy())
         else:
             over.append(event)
     return results, over
@@ -88,31 +88,33 @@ def test_results_are_those_of_calls(
     opened: Callable[..., IsolatedSession], count: int, alone: bool
 ) -> None:
     session = opened()
-    asked = [tiles(FIRST, count, alone), tiles(FIRST + 5, 3, alone), tiles(0xC0000000, count)]
-    results, over = gathered(session, asked)
-    assert [event.asked for event in over] == asked
+    tested = [tiles(FIRST, count, alone), tiles(FIRST + 5, 3, alone), tiles(0xC0000000, count)]
+    results, over = gathered(session, tested)
+    assert [event.tested for event in over] == tested
     for event in over:
         assert event.failure is None
         assert event.seconds > 0
-        assert (event.alone > 0) == bool(event.asked.alone)
-        found = np.concatenate(results[event.asked])
-        bits = np.arange(event.asked.first, event.asked.first + event.asked.count, dtype=np.uint32)
+        assert (event.alone > 0) == bool(event.tested.alone)
+        found = np.concatenate(results[event.tested])
+        bits = np.arange(
+            event.tested.first, event.tested.first + event.tested.count, dtype=np.uint32
+        )
         call = Call("numpy.bce_with_logits", array("float32", bits),
                     Array.rounded("float32", np.zeros(bits.size)),
                     options={"reduction": "none"})  # fmt: skip
-        due = session.run(call).values["forward"]
-        assert found.tobytes() == due.data
+        expected = session.run(call).values["forward"]
+        assert found.tobytes() == expected.data
 
 
 def test_a_death_ends_its_own_tiles_alone(opened: Callable[..., IsolatedSession]) -> None:
     session = opened(spoilt("os.kill(os.getpid(), signal.SIGKILL)", 1.5))
     there = 0x3FC00000  # 1.5
-    asked = [tiles(FIRST, 4 * LENGTH), tiles(there - 20 * LENGTH, 40 * LENGTH), tiles(FIRST, 9)]
-    results, over = gathered(session, asked)
+    tested = [tiles(FIRST, 4 * LENGTH), tiles(there - 20 * LENGTH, 40 * LENGTH), tiles(FIRST, 9)]
+    results, over = gathered(session, tested)
     failures = [event.failure for event in over]
     assert failures[0] is None and failures[2] is None
     assert isinstance(failures[1], Crashed) and "SIGKILL" in failures[1].cause
-    assert sum(r.size for r in results[asked[2]]) == 9
+    assert sum(r.size for r in results[tested[2]]) == 9
     assert session.restarts == 1
 
 
@@ -121,11 +123,11 @@ def test_a_refusal_in_the_middle_is_told_and_the_rest_goes_on(
 ) -> None:
     session = opened(spoilt("raise ValueError('not this one')", 1.5))
     there = 0x3FC00000
-    asked = [tiles(there - 3 * LENGTH, 5 * LENGTH), tiles(FIRST, 3 * LENGTH)]
-    results, over = gathered(session, asked)
+    tested = [tiles(there - 3 * LENGTH, 5 * LENGTH), tiles(FIRST, 3 * LENGTH)]
+    results, over = gathered(session, tested)
     assert isinstance(over[0].failure, Raised) and over[0].failure.message == "not this one"
-    assert sum(r.size for r in results[asked[0]]) == 3 * LENGTH
-    assert over[1].failure is None and len(results[asked[1]]) == 3
+    assert sum(r.size for r in results[tested[0]]) == 3 * LENGTH
+    assert over[1].failure is None and len(results[tested[1]]) == 3
     assert session.restarts == 0
 
 

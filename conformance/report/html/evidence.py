@@ -16,7 +16,7 @@ from ...model.check import FAILING
 from ...model.dtypes import FLOATS
 from ..accuracy_text import element, grade_of, short
 from ..markdown import VARIANT
-from .view import GRAVEST, Exact, Finding, Paste, Said, Worst
+from .view import GRAVEST, Exact, FindingCard, Paste, Said, Worst
 
 Json = dict[str, Any]
 
@@ -126,16 +126,16 @@ def kind_of(held: Iterable[Held]) -> str:
 # ---- what deviates
 
 
-def findings(held: Iterable[Held]) -> tuple[Finding, ...]:
+def findings(held: Iterable[Held]) -> tuple[FindingCard, ...]:
     """What deviates, by reason, the gravest first: known ones by cause, new ones by case."""
     reasons: dict[tuple[str, str], list[Held]] = defaultdict(list)
     for each in held:
         if each.verdict in BAD:
             reasons[each.verdict, reason(each)].append(each)
-    made = [(max(h.rank for h in alike), _finding(title, alike))
+    made = [(max(h.rank for h in alike), _card(title, alike))
             for (_, title), alike in reasons.items()]  # fmt: skip
     made.sort(key=lambda pair: [-n for n in pair[0]])
-    return tuple(finding for _, finding in made)
+    return tuple(card for _, card in made)
 
 
 def reason(held: Held) -> str:
@@ -159,12 +159,12 @@ def _titled(cause: str) -> str:
     return f"{met[2]} (on record for {met[1]})" if met else cause
 
 
-def _finding(title: str, alike: Sequence[Held]) -> Finding:
+def _card(title: str, alike: Sequence[Held]) -> FindingCard:
     """The worst whose code fits is shown in full."""
     first = max(alike, key=lambda h: (h.paste.code is not None, h.rank, h.name))
     check = first.check
     others = [h for h in alike if h is not first]
-    return Finding(
+    return FindingCard(
         verdict=first.verdict,
         title=_titled(title),
         count=len(alike),

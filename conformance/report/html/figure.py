@@ -216,9 +216,9 @@ def _tolerances(row: Json, axis: Axis, bins: Sequence[Bin]) -> dict[Grade, list[
     given = cells[0]["pos_weight"]
     weight = None if given is None else Array.rounded(dtype, np.array([float(given)]))
     call = Call(row["surface"], logits, target, None, weight, {"reduction": "none"})
-    due = truth(call, row["quantity"], dtype)
+    expected = truth(call, row["quantity"], dtype)
     with np.errstate(all="ignore"):
-        allowed = {grade: due.tolerance[grade] / due.ulp for grade in GRADES}
+        allowed = {grade: expected.tolerance[grade] / expected.ulp for grade in GRADES}
     return {
         grade: [(b.start, b.stop, float(u)) for b, u in zip(bins, ulps, strict=True)]
         for grade, ulps in allowed.items()

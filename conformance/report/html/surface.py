@@ -86,8 +86,8 @@ def _surface(
 ) -> Surface:
     documented = [h for h in held if h.check["kind"] == "documented"]
     others = [h for h in held if h.check["kind"] != "documented"]
-    asked = {*(h.check["quantity"] for h in others), *(row["quantity"] for _, row in rows)}
-    quantities = [q for q in (*QUANTITIES, "none") if q in asked]
+    tested = {*(h.check["quantity"] for h in others), *(row["quantity"] for _, row in rows)}
+    quantities = [q for q in (*QUANTITIES, "none") if q in tested]
     details = tuple(
         _detail(
             Elsewhere(f"{anchor}q{index}", f"{QUANTITY_NAMES[q]} of {name}, {title}"),

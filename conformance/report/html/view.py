@@ -80,7 +80,7 @@ class Said:
 
 
 @dataclass(frozen=True)
-class Finding:
+class FindingCard:
     """Checks that deviate for one reason: one of them in full, the others listed, or counted."""
 
     verdict: str
@@ -129,7 +129,7 @@ class Detail:
     number: str
     counts: tuple[Count, ...]
     worst: Worst | None
-    findings: tuple[Finding, ...]
+    findings: tuple[FindingCard, ...]
     exact: tuple[Exact, ...]
     figures: tuple[Figure, ...]
     same_figures: tuple[Elsewhere, ...]
@@ -155,7 +155,7 @@ class Claims:
     kept: int
     all: int
     claims: tuple[Claim, ...]
-    findings: tuple[Finding, ...]
+    findings: tuple[FindingCard, ...]
     changes: tuple[Said, ...]
 
 
