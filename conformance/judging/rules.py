@@ -74,7 +74,8 @@ class Judgement:
 
     worst is the index of the element that decided; due and allowed are its value (high + low) and
     tolerance, ulps its error; None where no element was compared. strict says whether all elements
-    are within the strict grade as well. reason is that of a known deviation. evidence is what a
+    are within the strict grade as well. reason and finding are the title and id of a known deviation; cause
+    is the diagnosis ("as if …"), if one fits. evidence is what a
     tolerance report is made of.
     """
 
@@ -87,6 +88,8 @@ class Judgement:
     ulps: float | None = None
     strict: bool | None = None
     reason: str = ""
+    finding: str = ""
+    cause: str = ""
     evidence: Evidence | None = field(default=None, compare=False, repr=False)
 
 
@@ -127,7 +130,10 @@ class KnownBehaviour(Protocol):
     def summary(self) -> str: ...
 
     @property
-    def reason(self) -> str: ...
+    def id(self) -> str: ...
+
+    @property
+    def title(self) -> str: ...
 
     @property
     def crashes(self) -> bool: ...
@@ -166,7 +172,8 @@ def excused(
     summary = f"{known.summary}. {judgement.summary}"
     if not same:
         return judgement
-    return replace(judgement, verdict="known", summary=summary, reason=known.reason)
+    return replace(judgement, verdict="known", summary=summary, reason=known.title,
+                   finding=known.id)  # fmt: skip
 
 
 def _explains(

@@ -16,7 +16,9 @@ from .behaviour import Behaviour, NothingSaid
 
 @dataclass(frozen=True)
 class Known:
-    """A check that a range of releases is known to fail, why, and what happens instead.
+    """A check that a range of releases is known to fail, and what happens instead.
+
+    id and title are those of the finding that the check belongs to.
 
     check is the whole id, its quantity included; witness is the pinned call that shows it, with
     that quantity alone, expecting what is due. Empty modes or devices mean all of them.
@@ -29,7 +31,8 @@ class Known:
     modes: tuple[str, ...]
     devices: tuple[str, ...]
     axis: Axis
-    reason: str
+    id: str
+    title: str
     upstream: str | None
     behaviour: Behaviour
     witness: Case
@@ -71,7 +74,7 @@ class Known:
     def summary(self) -> str:
         """Which releases, why, and where it is reported; one line."""
         text = f"; {self.upstream}" if self.upstream else ""
-        return f"known ({self.backend} {ranges.shown(self.versions)}): {self.reason}{text}"
+        return f"known ({self.backend} {ranges.shown(self.versions)}): {self.title}{text}"
 
     def overlaps(self, other: Known) -> bool:
         """Whether both are about one check of one release, mode and device."""

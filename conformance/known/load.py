@@ -97,7 +97,8 @@ class _Reader:
             modes=tuple(spec.modes),
             devices=tuple(spec.devices),
             axis=spec.axis,
-            reason=" ".join(spec.reason.split()),
+            id=spec.id,
+            title=" ".join(spec.title.split()),
             upstream=spec.upstream,
             behaviour=spec.behaviour.behaviour(),
             witness=self.witness(spec, case, quantity),
@@ -146,7 +147,7 @@ class _Reader:
             call=call,
             expectation=_planned_case(quantity, builder.expectation(expected, given, call)),
             source=Source(
-                f"known deviations of {self.adapter.name}", " ".join(spec.reason.split())
+                f"known deviations of {self.adapter.name}", " ".join(spec.title.split())
             ),
             before=before,
         )

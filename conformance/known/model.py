@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -95,6 +96,22 @@ def _versions(value: Any) -> SpecifierSet:
 def _link(value: str) -> str:
     if not value.startswith(("https://", "http://")) or len(value.split()) != 1:
         raise wrong(f"a link, not {value!r}")
+    return value
+
+
+SLUG = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+LONGEST_TITLE = 100
+
+
+def _slug(value: str) -> str:
+    if not SLUG.fullmatch(value):
+        raise wrong(f"a finding's id such as grad-logits-at-zero, not {value!r}")
+    return value
+
+
+def _title(value: str) -> str:
+    if len(" ".join(value.split())) > LONGEST_TITLE:
+        raise wrong(f"a sentence of at most {LONGEST_TITLE} characters")
     return value
 
 
@@ -198,7 +215,8 @@ class EntrySpec(Strict):
     modes: list[str] = Field(default_factory=list)
     devices: list[Text] = Field(default_factory=list)
     axis: Literal["semantics", "accuracy"]
-    reason: Text
+    id: Annotated[Text, AfterValidator(_slug)]
+    title: Annotated[Text, AfterValidator(_title)]
     upstream: Annotated[str, AfterValidator(_link)] | None = None
     behaviour: Annotated[BehaviourSpec, AfterValidator(_one_kind)] = Field(alias="instead")
     witness: WitnessSpec

@@ -57,6 +57,8 @@ class Check:
     witness: Witness
     note: str = ""
     reason: str = ""
+    finding: str = ""
+    cause: str = ""
     strict: bool | None = None
     examples: int = field(default=1)
 

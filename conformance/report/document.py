@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import __version__
 from ..model.call import Backend
-from ..model.check import VERDICTS, Check
+from ..model.check import VERDICTS, Check, Witness
 from ..running.engine import (
     BackendFinished,
     BackendNotRun,
@@ -128,6 +128,11 @@ def check_json(check: Check) -> Json:
     witness = vars(check.witness)
     named = {"question" if key == "case" else key: value for key, value in witness.items()}
     return {**vars(check), "source": vars(check.source), "witness": named}
+
+
+def witness_from_json(data: Json) -> Witness:
+    """The witness that `check_json` wrote."""
+    return Witness(**{"case" if key == "question" else key: value for key, value in data.items()})
 
 
 def slim(check: Json) -> Json:

@@ -21,7 +21,15 @@ from ..session import Session
 from ..sweep.journal import Done
 from ..sweep.plan import SweepPlan, Unit
 from ..sweep.rows import Row, check, concluded, decisive_of, row_json, rows_of
-from .document import SCHEMA, backend_json, by_verdict, check_json, file_stem, slim
+from .document import (
+    SCHEMA,
+    backend_json,
+    by_verdict,
+    check_json,
+    file_stem,
+    slim,
+    witness_from_json,
+)
 
 Json = dict[str, Any]
 
@@ -146,7 +154,7 @@ def joined(reports: Sequence[Json], backend: Backend, adapter: AdapterFile) -> J
 
 
 def check_from_json(kept: Json) -> Check:
-    witness, source = Witness(**kept["witness"]), Source(**kept["source"])
+    witness, source = witness_from_json(kept["witness"]), Source(**kept["source"])
     return Check(**{**kept, "witness": witness, "source": source})
 
 

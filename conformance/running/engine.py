@@ -221,7 +221,7 @@ def still(
     (again,) = run_case(session, entry.witness, adapter, grade, known)
     if again.verdict == "known":
         return replace(check, verdict="known", axis=again.axis, summary=again.summary,
-                       reason=again.reason, witness=again.witness)  # fmt: skip
+                       reason=again.reason, finding=again.finding, witness=again.witness)  # fmt: skip
     summary = f"{entry.summary}. It no longer is: remove the entry or close its range"
     return replace(check, verdict="fixed", summary=summary, witness=again.witness)
 

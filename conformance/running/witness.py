@@ -106,6 +106,8 @@ def check_of(
         ),
         note=case.note,
         reason=judgement.reason,
+        finding=judgement.finding,
+        cause=judgement.cause,
         strict=judgement.strict,
         examples=examples,
     )

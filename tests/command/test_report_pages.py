@@ -78,7 +78,7 @@ def test_what_fails_is_the_exit_status(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "text"),
+    ("spoil", "line"),
     [
         (lambda f: shutil.rmtree(f), "reports: "),
         (lambda f: (f / RUN).write_text("{"), "expected a report in JSON"),

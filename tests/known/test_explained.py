@@ -66,7 +66,8 @@ def known(quantity: str = FORWARD, *, versions: str = ">=1.0", **behaviour: obje
         modes=(),
         devices=(),
         axis="semantics",
-        reason="a reason",
+        id="some-cause",
+        title="a title",
         upstream=None,
         behaviour=Behaviour(**behaviour),  # type: ignore[arg-type]
         witness=tested,
@@ -312,6 +313,6 @@ def test_applies_to_its_releases_modes_and_devices() -> None:
 
 def test_the_summary_says_which_releases_why_and_where_it_is_reported() -> None:
     entry = known(versions=">=3.0,<=3.3.1", value=0.0)
-    assert entry.summary == "known (numpy ≥3.0, ≤3.3.1): a reason"
+    assert entry.summary == "known (numpy ≥3.0, ≤3.3.1): a title"
     linked = replace(entry, upstream="https://example.org/1")
-    assert linked.summary == "known (numpy ≥3.0, ≤3.3.1): a reason; https://example.org/1"
+    assert linked.summary == "known (numpy ≥3.0, ≤3.3.1): a title; https://example.org/1"
