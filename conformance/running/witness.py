@@ -107,7 +107,7 @@ def check_of(
         note=case.note,
         reason=judgement.reason,
         finding=judgement.finding,
-        cause=judgement.cause,
+        causes=judgement.causes,
         strict=judgement.strict,
         examples=examples,
     )
