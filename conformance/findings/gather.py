@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..model.call import FORWARD, QUANTITIES
-from .evidence import GATHERED, Key, causes, is_form, key, slug
+from .evidence import GATHERED, Key, call_of, causes, is_form, key, numbers, slug
 from .representative import representative
 from .titles import title, without_quantity
 
@@ -67,12 +67,29 @@ def with_consequences(groups: Mapping[Key, list[Json]]) -> dict[Key, list[Json]]
 
 def source_of(each: Key, groups: Mapping[Key, list[Json]]) -> Key | None:
     checks = groups.get(each, [])
-    if not checks or each[0] != "rule" or any(c["kind"] != "relation" for c in checks):
+    if each[0] in ("cause", "place") and all(c["quantity"] != FORWARD for c in checks):
+        return wrong_loss(representative(checks), groups)
+    if each[0] != "rule" or any(c["kind"] != "relation" for c in checks):
         return None
     for other, others in groups.items():
         if other[0] in ("cause", "place") and all(any(alike(c, o) for o in others) for c in checks):
             return other
     return None
+
+
+def wrong_loss(gradient: Mapping[str, Any], groups: Mapping[Key, list[Json]]) -> Key | None:
+    """The group whose witness shows that the loss is wrong for the arguments of this gradient."""
+    for other, others in groups.items():
+        shown = representative(others)
+        plain = other[0] in ("cause", "place") and shown["quantity"] == FORWARD
+        if plain and inputs(shown) == inputs(gradient):
+            return other
+    return None
+
+
+def inputs(check: Mapping[str, Any]) -> dict[str, list[float] | None]:
+    """The values of each argument of a witness, whatever their dtype and shape."""
+    return {name: numbers(array) for name, array in call_of(check)["arguments"].items()}
 
 
 def alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

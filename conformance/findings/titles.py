@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..model.dtypes import CARRIERS, to_float64
-from .evidence import ADAPTER_ERROR, call_of, crash, is_form, numbers
+from .evidence import ADAPTER_ERROR, REFUSED, SCALING, call_of, crash, is_form, numbers
+from .evidence import name as called
 
 Json = dict[str, Any]
 LONGEST = 100
@@ -41,13 +42,33 @@ def _title(check: Mapping[str, Any], cause: str) -> str:
     if check["verdict"] == "crashed":
         return f"The {name} crashes the process: {crash(check)}"
     if "raised" in got:
-        return f"A call that must work is refused: {got['raised']['type']}: {first_line(got)}"
-    if cause:
+        claimed = (
+            f"Documented claim “{claim(check)}”" if check["kind"] == "documented" else "A call"
+        )
+        return f"{claimed} is refused: {got['raised']['type']}: {first_line(got)}"
+    if expected["promise"].startswith(REFUSED):
+        return f"Accepted without an error: {expected['promise'].removeprefix(REFUSED)}"
+    if cause and not (SCALING.match(cause) and "value" in expected):
         return f"The {name} is computed as if {without_quantity(cause)}"
     if is_form(check) or "value" not in expected:
         return f"The {name}: {plain(check['summary'])}"
     value, due = two_numbers(check)
+    if check["kind"] == "reduction":
+        n = math.prod(call_of(check)["arguments"]["logits"]["shape"])
+        return f"The {check['reduction']} of {n:,} elements is {value}, expected {due}"
+    if check["kind"] == "documented":
+        return f"{subject(check)}: the {name} is {value}, expected {due}"
     return f"The {name}{where(check)} is {value}, expected {due}"
+
+
+def subject(check: Mapping[str, Any]) -> str:
+    documented = check["kind"] == "documented"
+    return f"Documented claim “{claim(check)}”" if documented else "A call that must work"
+
+
+def claim(check: Mapping[str, Any]) -> str:
+    """The name of a documented claim, in words."""
+    return called(check).replace("-", " ")
 
 
 def where(check: Mapping[str, Any]) -> str:

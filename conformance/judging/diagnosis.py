@@ -57,7 +57,10 @@ def _fitting(call: Call, given: Call, quantity: str, result: Array) -> Iterator[
         for words, value in guesses(call, quantity, result.dtype, given):
             if value.shape != result.shape:
                 continue
-            if _fits(result, value, allowed) and np.any(np.abs(value - expected.high) > allowed):
+            if value.shape != expected.high.shape:
+                if _fits(result, value, np.zeros(())):
+                    yield words
+            elif _fits(result, value, allowed) and np.any(np.abs(value - expected.high) > allowed):
                 yield words
     except (ValueError, KeyError):
         return
@@ -76,8 +79,8 @@ def guesses(call: Call, quantity: str, dtype: str, given: Call) -> Iterator[Gues
     another formula for it.
     """
     expected = truth(call, quantity, dtype).high
-    if given is not call and given != call:
-        yield "the arguments was simply broadcast", truth(given, quantity, dtype).high
+    if given != call and (grown := _broadcast(given)) is not None:
+        yield "the arguments were broadcast against each other", truth(grown, quantity, dtype).high
     yield "it was always 0", np.zeros_like(expected)
     yield "it was negated", -expected
     yield "it was doubled", 2 * expected
@@ -89,6 +92,17 @@ def guesses(call: Call, quantity: str, dtype: str, given: Call) -> Iterator[Gues
             yield words, truth(other, quantity, dtype).high
     if quantity in (FORWARD, *GRADIENTS):
         yield from _other_formulas(call, quantity)
+
+
+def _broadcast(call: Call) -> Call | None:
+    """The call with logits and target repeated to the shape of all arguments together."""
+    arrays = [a for a in map(call.argument, ARGUMENTS) if a is not None]
+    try:
+        shape = np.broadcast_shapes(*(a.shape for a in arrays))
+    except ValueError:
+        return None
+    logits, target = (_of(a, np.broadcast_to(a.values, shape)) for a in (call.logits, call.target))
+    return replace(call, logits=logits, target=target)
 
 
 def _other_calls(call: Call, quantity: str) -> Iterator[tuple[str, Call]]:

@@ -36,16 +36,14 @@ def numbers(finding: Json) -> str:
         at = f" at index {expected['at']}" if expected.get("at") else ""
         return f"expected {due}, got {value}{at}"
     if "returned" in got:
-        returned = got["returned"]
-        return (
-            f"expected: {expected['promise']}; got {returned['dtype']} of shape {returned['shape']}"
-        )
+        form = f"{got['returned']['dtype']} of shape {got['returned']['shape']}"
+        return f"expected: {expected['promise']}; got {form}"
     return "; ".join(f"{key.replace('_', ' ')}: {value}" for key, value in got.items())[:200]
 
 
 def counted(findings: Sequence[Json]) -> str:
     """2 new findings, 5 known."""
-    words = []
+    words: list[str] = []
     for verdict in ("new", "fixed", "known"):
         n = sum(each["verdict"] == verdict for each in findings)
         if n:
