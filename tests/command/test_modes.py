@@ -15,7 +15,8 @@ known:
     versions: ">=1"
     {modes}
     axis: semantics
-    reason: nothing of the kind
+    id: some-cause
+    title: nothing of the kind
     instead: {{value: 0}}
     witness:
       call: {{logits: [0.5], target: [1], dtype: float32, reduction: mean}}

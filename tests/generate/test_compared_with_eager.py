@@ -44,7 +44,8 @@ known:
   - checks: "numpy.bce_with_logits/property/hard-targets[float32,none]"
     versions: ">=1"
     axis: semantics
-    reason: everything comes out {times} times too large
+    id: some-cause
+    title: everything comes out {times} times too large
     instead: {{reference: {{weight: {times}}}}}
     witness:
       call: {{logits: [0.5], target: [1], dtype: float32, reduction: none}}
