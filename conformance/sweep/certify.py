@@ -101,7 +101,7 @@ def markdown(found: Sequence[Certified], points: int, seed: int) -> str:
     lines = [
         "# How accurate is the judge of float32 sweeps?",
         "",
-        f"Its largest error is **{worst.ulps:.2g} ulp of float32**; a verdict would be refused from",
+        f"Its largest error is **{worst.ulps:.2g} ulp of float32**; a verdict is refused from",
         f"1/16 ulp on. {number:,} expected values of `conformance/sweep/kernel.py` were compared",
         f"with ball arithmetic: at both ends of each sign and exponent, and at up to {points - 2}",
         f"logits drawn between them (seed {seed}). The command was",
