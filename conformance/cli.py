@@ -129,6 +129,7 @@ def _add_run(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--timeout", type=_positive, default=60.0, metavar="SECONDS",
                      help="for one call (default 60)")  # fmt: skip
     sub.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML too")
+    sub.add_argument("-v", "--verbose", action="store_true", help="show every check")
     sub.set_defaults(command="run")
 
 
@@ -189,6 +190,7 @@ def _add_diff(sub: argparse.ArgumentParser) -> None:
                      help="by which the largest error of a row may grow (default 2)")  # fmt: skip
     sub.add_argument("--json", type=Path, metavar="FILE", help="write the changes as JSON too")
     sub.add_argument("--markdown", type=Path, metavar="FILE", help="write them as Markdown too")
+    sub.add_argument("-v", "--verbose", action="store_true", help="show every check too")
     sub.set_defaults(command="diff")
 
 

@@ -9,12 +9,12 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from ..report import terminal
-from ..report.changes import first_screen, page, release, title
+from ..report.changes import page, release, title
 from ..report.diff import LABELS, Difference, difference
 from ..report.document import comparable
+from ..report.html.visible import visible
 from ..report.write import atomically, json_text
 from . import UsageError
 from .replay import read
@@ -32,7 +32,7 @@ def command(options: Namespace) -> int:
         atomically(options.json, json_text(_document(differences, alone, options.drift)))
     if options.markdown:
         atomically(options.markdown, page(differences))
-    _show(terminal.console(), differences, alone)
+    _show(terminal.console(), differences, alone, options.verbose)
     return int(any(each.failing for each in differences))
 
 
@@ -66,7 +66,7 @@ def _folder(folder: Path) -> dict[tuple[str, ...], Json]:
     return found
 
 
-def _show(console: Console, differences: list[Difference], alone: list[str]) -> None:
+def _show(console: Console, differences: list[Difference], alone: list[str], verbose: bool) -> None:
     table = Table("", *LABELS, "as before", box=None, header_style="")
     for each in differences:
         table.add_row(
@@ -80,21 +80,16 @@ def _show(console: Console, differences: list[Difference], alone: list[str]) -> 
         console.print(f"note: {words}", markup=False, highlight=False, soft_wrap=True)
     console.print()
     for each in differences:
-        for line in _screen(each):
-            line.truncate(console.width, overflow="ellipsis")
-            console.print(line)
-        console.print()
-    for each in differences:
-        for change in each.changes:
-            console.print(change.line(), markup=False, highlight=False, soft_wrap=True)
+        for line in _lines(each, verbose):
+            console.print(visible(line), markup=False, highlight=False, soft_wrap=True)
 
 
-def _screen(each: Difference) -> Iterator[Text]:
-    """What changed by topic, a line each."""
-    message = list(first_screen(each))
-    width = max((len(words) for _, words, _ in message), default=0)
-    for label, words, summary in message:
-        yield Text(f"{label:8} {words:{width}}  {summary}")
+def _lines(each: Difference, verbose: bool) -> Iterator[str]:
+    """One line for each finding that changed; verbose: its checks below it."""
+    for group in (group for label in LABELS for group in each.groups(label)):
+        yield group.line()
+        if verbose:
+            yield from (f"    {change.line()}" for change in group.changes)
 
 
 def _document(differences: list[Difference], alone: list[str], drift: float) -> Json:
@@ -109,6 +104,16 @@ def _document(differences: list[Difference], alone: list[str], drift: float) -> 
                 "counts": {label: each.count(label) for label in LABELS},
                 "unchanged": each.unchanged,
                 "notes": list(each.notes),
+                "findings": [
+                    {
+                        "label": g.label,
+                        "id": g.id,
+                        "title": g.topic,
+                        "checks": [change.name for change in g.changes],
+                    }
+                    for label in LABELS
+                    for g in each.groups(label)
+                ],
                 "changes": [change.json() for change in each.changes],
             }
             for each in differences

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..adapters import AdapterFile, available
+from ..findings import gather
 from ..model.check import FAILING
 from ..report import sweep_report as sweep_report
 from ..report import terminal
@@ -146,6 +147,7 @@ def _joined(reports: Sequence[Json]) -> Json:
         "questions": sum(r["questions"] for r in reports),
         "lost_workers": [lost for r in reports for lost in r["lost_workers"]],
         "summary": by_verdict(counts),
+        "findings": gather(checks),
         "checks": checks,
         "accuracy": added(row for report in reports for row in report["accuracy"]),
         "times": {

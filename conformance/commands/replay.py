@@ -8,8 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from ..adapters import available
+from ..findings import gather
 from ..model.expectation import Case, SameAsEager
-from ..report.document import SCHEMA, Json, check_json
+from ..report.document import SCHEMAS, Json, check_json
 from ..report.markdown import in_full
 from ..running.engine import run_case
 from ..running.witness import case_from_json
@@ -21,7 +22,7 @@ from .select import parse_losses, targets
 def command(options: Namespace) -> int:
     """0 fixed (or still as it should be), 1 still deviates, 3 cannot run; raises UsageError."""
     report = read(options.report)
-    kept = find(report, options.check, options.report)
+    kept = find(report, witness_of(report, options.check), options.report)
     case = case_of(kept, options.report)
     backend = report["backend"]
     target = targets([backend["adapter"]], options.python, available(options.adapter))[0]
@@ -74,9 +75,17 @@ def read(file: Path) -> Json:
         raise UsageError(f"{file}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{file}: expected a report in JSON: {error}") from None
-    if not isinstance(report, dict) or report.get("schema") != SCHEMA:
-        raise UsageError(f"{file}: expected a report of schema {SCHEMA}")
+    if not isinstance(report, dict) or report.get("schema") not in SCHEMAS:
+        raise UsageError(f"{file}: expected a report of schema {SCHEMAS[-1]}")
+    if report["schema"] == SCHEMAS[0]:
+        report["findings"] = gather(report["checks"])
     return report
+
+
+def witness_of(report: Json, name: str) -> str:
+    """The id of the check that shows a finding; any other name comes back as it is."""
+    shown = (each["witness"]["check"] for each in report["findings"] if each["id"] == name)
+    return str(next(shown, name))
 
 
 def find(report: Json, check_id: str, file: Path) -> Json:

@@ -1,8 +1,7 @@
-"""`bce-conformance run`: questions to backends, and what they answered into reports."""
+"""`bce-conformance run`: tests one or more backends and writes a report of each."""
 
 from __future__ import annotations
 
-import shlex
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -18,6 +17,8 @@ from ..known import Known, load_known, shipped_known
 from ..model.expectation import Case
 from ..report import terminal
 from ..report.document import Json, Record, Settings, document, file_name
+from ..report.html.visible import visible
+from ..report.judged import nothing_judged
 from ..report.junit import junit
 from ..report.markdown import summary
 from ..report.write import atomically, json_text
@@ -103,7 +104,7 @@ def require_writable(folder: Path) -> None:
 
 def _run(jobs: list[Job], record: Record, options: Namespace) -> int:
     console = terminal.console()
-    display = terminal.Terminal(console)
+    display = terminal.Terminal(console, options.verbose)
     interrupted = False
     try:
         with closing(run(jobs)) as events:
@@ -116,22 +117,26 @@ def _run(jobs: list[Job], record: Record, options: Namespace) -> int:
         display.close()
         reports = write(record, options.report_dir, options.junit)
     conclude(console, reports, record, options.report_dir)
-    status, why = verdict(record, interrupted)
+    status, why = verdict(record, list(reports.values()), interrupted)
     console.print(f"{why}: exit status {status}", markup=False, highlight=False)
     return status
 
 
-def verdict(record: Record, interrupted: bool) -> tuple[int, str]:
+def verdict(record: Record, reports: Sequence[Json], interrupted: bool) -> tuple[int, str]:
     """The exit status of a run, and the reason in words; the gravest one counts."""
     if interrupted:
-        return 130, "interrupted, and the reports hold what had finished"
+        return 130, "interrupted; the reports hold what had finished"
     if record.not_run:
         names = ", ".join(absent.adapter for absent in record.not_run)
         return 3, f"{names} could not be started"
+    unjudged = [line for report in reports for line in nothing_judged(report)]
+    if unjudged:
+        return 3, unjudged[0]
     failing = [result.backend.adapter for result in record.results if result.failing]
     if failing:
-        return 1, f"deviations, crashes or hangs on {', '.join(failing)}"
-    return 0, "nothing deviates"
+        new = sum(f["verdict"] != "known" for r in reports for f in r["findings"])
+        return 1, f"{new} new finding{'s'[: new != 1]} on {', '.join(failing)}"
+    return 0, "nothing new deviates"
 
 
 def write(record: Record, folder: Path, junit_file: Path | None) -> dict[str, Json]:
@@ -149,18 +154,19 @@ def write(record: Record, folder: Path, junit_file: Path | None) -> dict[str, Js
 
 
 def conclude(console: Console, reports: dict[str, Json], record: Record, folder: Path) -> None:
-    """The matrix, where the reports are, and how to see a deviation again."""
+    """What was not judged, the matrix, the accuracy, and last the findings."""
     console.print()
+    for line in (line for report in reports.values() for line in nothing_judged(report)):
+        console.print(visible(line), markup=False, highlight=False, soft_wrap=True)
     console.print(terminal.matrix(list(reports.values()), console.width))
     console.print()
     for report in reports.values():
         console.print(terminal.exact(report, console.width), end="")
+    for (name, report), result in zip(reports.items(), record.results, strict=True):
+        path = str(folder / name)
+        if not any(nothing_judged(report)):
+            found = terminal.findings(report, path, result.python)
+            console.print(found, end="", highlight=False, soft_wrap=True)
+        console.print(f"report: {path}", markup=False, highlight=False, soft_wrap=True)
     for absent in record.not_run:
         console.print(f"NOT RUN {absent.adapter}: {absent.reason}", markup=False, soft_wrap=True)
-    for (name, report), result in zip(reports.items(), record.results, strict=True):
-        lines = [f"report: {folder / name}"]
-        deviating = [c["id"] for c in report["checks"] if c["verdict"] == "deviates"]
-        if deviating:
-            words = ("bce-conformance", "replay", str(folder / name), deviating[0])
-            lines.append("  again: " + shlex.join([*words, "--python", result.python]))
-        console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)

@@ -74,9 +74,8 @@ class Judgement:
 
     worst is the index of the element that decided; due and allowed are its value (high + low) and
     tolerance, ulps its error; None where no element was compared. strict says whether all elements
-    are within the strict grade as well. reason and finding are the title and id of a known deviation; cause
-    is the diagnosis ("as if …"), if one fits. evidence is what a
-    tolerance report is made of.
+    are within the strict grade as well. reason and finding are the title and id of a known
+    deviation; causes are the diagnoses that fit. evidence is what a tolerance report is made of.
     """
 
     verdict: Verdict
@@ -89,7 +88,7 @@ class Judgement:
     strict: bool | None = None
     reason: str = ""
     finding: str = ""
-    cause: str = ""
+    causes: tuple[str, ...] = ()
     evidence: Evidence | None = field(default=None, compare=False, repr=False)
 
 

@@ -244,3 +244,18 @@ def summation(dtype: str, n: int) -> float:
     accumulator = FLOATS[ACCUMULATOR[dtype]].unit_roundoff
     m = int(np.ceil(np.log2(max(n, 1)))) + 8
     return m * accumulator / (1 - m * accumulator)
+
+
+RECORDED_UNITS = 64
+"""By how many unit roundoffs recorded values of two machines may differ and count as the same."""
+
+
+def recorded_alike(dtype: str, one: Floats, other: Floats) -> bool:
+    """Whether recorded values of one shape are the same but for their last digits."""
+    if dtype not in FLOATS:
+        return bool(np.array_equal(one, other))
+    form = FLOATS[dtype]
+    room = RECORDED_UNITS * form.unit_roundoff * np.maximum(np.abs(one), np.abs(other))
+    with np.errstate(invalid="ignore"):
+        near = np.abs(one - other) <= room + RECORDED_UNITS * form.smallest_subnormal
+    return bool(np.all(near | (one == other) | (np.isnan(one) & np.isnan(other))))

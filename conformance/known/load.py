@@ -146,9 +146,7 @@ class _Reader:
             kind=kind,
             call=call,
             expectation=_planned_case(quantity, builder.expectation(expected, given, call)),
-            source=Source(
-                f"known deviations of {self.adapter.name}", " ".join(spec.title.split())
-            ),
+            source=Source(f"known deviations of {self.adapter.name}", " ".join(spec.title.split())),
             before=before,
         )
 

@@ -225,7 +225,7 @@ class Outcome:
         """The value of a quantity, or why there is none."""
         if quantity in self.values:
             return self.values[quantity]
-        return self.failure or Unsupported(f"the adapter returned no {quantity}")
+        return self.failure or Faulty(f"the adapter returned no {quantity}", quantity)
 
 
 @dataclass(frozen=True)

@@ -40,8 +40,9 @@ class Check:
 
     axis says what was decided on: semantics (formula, shape, dtype, NaN and infinity, errors) or
     accuracy (how far from the reference); they are never mixed. strict says whether an accepted
-    value is within the strict grade as well (None where no value was judged). reason says why a
-    known deviation deviates.
+    value is within the strict grade as well (None where no value was judged). reason and
+    finding are the title and id of a known deviation. causes are the diagnoses that fit a failing
+    result ("the weight was ignored"), the likeliest first.
     """
 
     id: str
@@ -58,7 +59,7 @@ class Check:
     note: str = ""
     reason: str = ""
     finding: str = ""
-    cause: str = ""
+    causes: tuple[str, ...] = ()
     strict: bool | None = None
     examples: int = field(default=1)
 

@@ -17,6 +17,7 @@ import pytest
 
 from .. import __version__
 from ..commands.merge import added
+from ..findings import gather
 from ..judging.accuracy import REDUCTIONS
 from ..model.call import QUANTITIES, Backend
 from ..model.check import Check
@@ -153,6 +154,7 @@ class Reporter:
             "questions": sum(bool(each["checks"]) for each in found),
             "lost_workers": [],
             "summary": by_verdict(counts),
+            "findings": gather(checks),
             "checks": checks,
             "accuracy": sorted(added(row for each in found for row in each["rows"]), key=_place),
             "times": {

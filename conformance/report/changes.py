@@ -43,11 +43,12 @@ SHOWN: dict[Label, int] = {"NEW": 15, "FIXED": 8, "DRIFTED": 4, "CHANGED": 4, "G
 
 
 def first_screen(each: Difference) -> Iterator[tuple[str, str, str]]:
-    """Label, how many checks of what, and the first of them, in the order of their gravity."""
+    """Label, id and title of each group, and how many checks, in the order of their gravity."""
     for label in LABELS:
         groups = each.groups(label)
         for group in groups[: SHOWN[label]]:
-            yield label, f"{len(group.changes)} {group.topic}", group.changes[0].summary
+            n = len(group.changes)
+            yield label, f"{group.id}: {group.topic}", f"{n} check{'s'[: n != 1]}"
         rest = groups[SHOWN[label] :]
         if rest:
             count = sum(len(group.changes) for group in rest)

@@ -1,4 +1,4 @@
-"""What changed between two reports of a backend: check by check, and row by row of its figures.
+"""What changed between two reports of a backend: by finding, check and row of figures.
 
   NEW      deviates, crashes or hangs now, and did not before (or less gravely)
   FIXED    deviated before, and does not now
@@ -11,10 +11,13 @@ A known deviation is a deviation here: that a file excuses it says nothing about
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from ..findings.evidence import slug
+from ..judging.tolerance import recorded_alike
+from ..model.literal import from_json
 
 Json = dict[str, Any]
 Label = Literal["NEW", "FIXED", "DRIFTED", "CHANGED", "GONE"]
@@ -60,7 +63,13 @@ class Change:
         """What it is about, whatever the surface, the dtype, the reduction and the quantity."""
         surface, slash, check = self.name.partition("/")
         about = check if slash else surface.partition(" ")[2]
-        return ("" if slash else "figures of ") + about.partition("[")[0]
+        return ("" if slash else "accuracy of ") + about.partition("[")[0]
+
+    @property
+    def transition(self) -> str:
+        """What a recorded behaviour was and became, without values: it names the change."""
+        assert self.before is not None and self.now is not None
+        return f"{self.before['behaviour']} became {self.now['behaviour']}"
 
     @property
     def surface(self) -> str:
@@ -73,11 +82,21 @@ class Change:
 
 @dataclass(frozen=True)
 class Group:
-    """Changes of one label and topic; the first stands for the rest."""
+    """Changes of one label and one cause; the first stands for the rest.
+
+    id and topic are those of the finding that the checks belong to, where there is one.
+    """
 
     label: Label
+    id: str
     topic: str
     changes: tuple[Change, ...]
+
+    def line(self) -> str:
+        """LABEL finding-id: title (how many checks)."""
+        n = len(self.changes)
+        what = "row" if self.label == "DRIFTED" else "check"
+        return f"{self.label} {self.id}: {self.topic} ({n} {what}{'s'[: n != 1]})"
 
     @property
     def surfaces(self) -> int:
@@ -102,14 +121,30 @@ class Difference:
         return any(change.worse for change in self.changes)
 
     def groups(self, label: Label) -> list[Group]:
-        """The changes by topic: documented claims first, then the largest groups."""
-        found: dict[str, list[Change]] = {}
+        """The changes by cause: in the order of the findings, then the largest groups."""
+        report = self.new if label == "NEW" else self.old
+        titles = {finding["id"]: finding["title"] for finding in report["findings"]}
+        of_check = {id: f["id"] for f in report["findings"] for id in f["checks"]}
+        found: dict[tuple[str, str], list[Change]] = {}
         for change in self.changes:
             if change.label == label:
-                found.setdefault(change.topic, []).append(change)
-        groups = [Group(label, topic, tuple(some)) for topic, some in found.items()]
-        groups.sort(key=lambda g: (not g.topic.startswith("documented/"), -len(g.changes)))
+                found.setdefault(_cause(change, of_check, titles), []).append(change)
+        groups = [Group(label, *cause, tuple(some)) for cause, some in found.items()]
+        order = list(titles)
+        groups.sort(key=lambda g: (order.index(g.id) if g.id in titles else len(order),
+                                   -len(g.changes)))  # fmt: skip
         return groups
+
+
+def _cause(
+    change: Change, of_check: Mapping[str, str], titles: Mapping[str, str]
+) -> tuple[str, str]:
+    """The id and title under which a change is listed."""
+    if change.label in ("NEW", "FIXED") and change.name in of_check:
+        id = of_check[change.name]
+        return id, titles[id]
+    words = change.transition if change.label == "CHANGED" else change.topic
+    return slug(words), words
 
 
 def difference(old: Json, new: Json, drift: float = DRIFT) -> Difference:
@@ -177,7 +212,7 @@ def _of_check(name: str, old: Json | None, new: Json | None) -> Change | None:
     if was > is_:
         label: Label = "FIXED"
         return Change(label, name, f"was: {_told(old)}; now: {_told(new)}", _kept(old), _kept(new))
-    if "characterised" in (old["verdict"], new["verdict"]) and _behaviour(old) != _behaviour(new):
+    if "characterised" in (old["verdict"], new["verdict"]) and not _same_behaviour(old, new):
         text = f"was: {_told(old)}; now: {_told(new)}"
         return Change("CHANGED", name, text, _kept(old), _kept(new))
     return None
@@ -209,19 +244,32 @@ def _kept(check: Json | None) -> Json | None:
     if check is None:
         return None
     names = ("verdict", "axis", "summary", "source")
-    return {**{name: check[name] for name in names},
+    return {**{name: check[name] for name in names}, "behaviour": _in_words(check),
             "reproduce": check["witness"]["reproduce"]}  # fmt: skip
 
 
-def _behaviour(check: Json) -> str:
-    """What a backend did, less what differs from call to call."""
+def _in_words(check: Json) -> str:
+    """What a backend did, less what differs from call to call and from machine to machine."""
     got = check["witness"]["got"]
     if "raised" in got:
-        return f"{check['verdict']} {got['raised']['type']}"
+        return str(got["raised"]["type"])
     if "returned" in got:
-        result = got["returned"]
-        return json.dumps([check["verdict"], result["dtype"], result["shape"], result["bits"]])
-    return f"{check['verdict']} {sorted(got)}"
+        return f"{got['returned']['dtype']} of shape {got['returned']['shape']}"
+    return ", ".join(sorted(got)).replace("_", " ")
+
+
+def _same_behaviour(old: Json, new: Json) -> bool:
+    """Whether both did the same: one exception type, or one dtype, shape and values.
+
+    Values are compared by the tolerance for recorded values, for their last digits depend on the
+    machine; the wording of a message does not count.
+    """
+    if old["verdict"] != new["verdict"] or _in_words(old) != _in_words(new):
+        return False
+    one, other = (check["witness"]["got"].get("returned") for check in (old, new))
+    if one is None or other is None or one["bits"] == other["bits"]:
+        return True
+    return recorded_alike(one["dtype"], from_json(one).values, from_json(other).values)
 
 
 # ---- figures

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from .. import __version__
+from ..findings import gather
 from ..model.call import Backend
 from ..model.check import VERDICTS, Check, Witness
 from ..running.engine import (
@@ -21,7 +22,9 @@ from ..running.engine import (
     WorkerLost,
 )
 
-SCHEMA = "bce-conformance-report/1"
+SCHEMA = "bce-conformance-report/2"
+SCHEMAS = ("bce-conformance-report/1", SCHEMA)
+"""What is read: version 1 has no findings."""
 Json = dict[str, Any]
 
 
@@ -88,6 +91,7 @@ class Record:
 def document(result: BackendResult, settings: Settings) -> Json:
     """The report of one backend. Only `times` differs between two runs of one seed and version."""
     finished = result.finished
+    checks = [slim(check_json(check)) for check in result.checks]
     ended = result.ended or datetime.now(UTC)
     return {
         "schema": SCHEMA,
@@ -98,7 +102,8 @@ def document(result: BackendResult, settings: Settings) -> Json:
         "questions": result.total,
         "lost_workers": [asdict(death) for death in result.lost],
         "summary": by_verdict(result.counts),
-        "checks": [slim(check_json(check)) for check in result.checks],
+        "findings": gather(checks),
+        "checks": checks,
         "accuracy": result.accuracy,
         "times": {
             "started": result.started.isoformat(timespec="seconds"),
@@ -137,6 +142,10 @@ def witness_from_json(data: Json) -> Witness:
 
 def slim(check: Json) -> Json:
     """A check as a report keeps it: what its question repeats is said once."""
+    if not check.get("causes"):
+        check = {key: value for key, value in check.items() if key != "causes"}
+    if not check.get("finding"):
+        check = {key: value for key, value in check.items() if key != "finding"}
     witness = dict(check["witness"])
     repeated = ("id", "kind", "source", "note")
     witness["question"] = {k: v for k, v in witness["question"].items() if k not in repeated}

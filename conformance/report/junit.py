@@ -1,19 +1,20 @@
-"""JUnit XML: a test suite per backend, a test case per check."""
+"""JUnit XML: a test suite per backend; a test case per finding, and one per surface."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from ..model.check import FAILING
 from ..running.engine import BackendNotRun
+from .findings_text import numbers, spans
 
 Json = dict[str, Any]
 
 
 def junit(reports: Sequence[Json], not_run: Sequence[BackendNotRun]) -> str:
-    """deviates, fixed, crashed and timed-out are failures; unsupported and refused are skipped."""
+    """New findings are failures; known ones pass. What stopped a run is an error."""
     root = ET.Element("testsuites", name="bce-conformance")
     for report in reports:
         root.append(_suite(report))
@@ -28,7 +29,8 @@ def _suite(report: Json) -> ET.Element:
     name = (
         f"{backend['adapter']} {backend['framework_version']} {backend['device']} {backend['mode']}"
     )
-    cases = [_case(check) for check in report["checks"]]
+    cases = [_finding(finding) for finding in report["findings"]]
+    cases += [_surface(report, surface) for surface in _surfaces(report)]
     for death in report["lost_workers"]:
         cases.append(
             _error(backend["adapter"], f"worker lost after {death['after']}", death["cause"])
@@ -48,18 +50,35 @@ def _with_counts(suite: ET.Element, cases: list[ET.Element]) -> ET.Element:
     return suite
 
 
-def _case(check: Json) -> ET.Element:
-    case = ET.Element("testcase", classname=_clean(check["surface"]), name=_clean(check["id"]))
-    verdict, summary = check["verdict"], check["summary"]
-    if verdict in FAILING:
-        failure = ET.SubElement(case, "failure", type=verdict, message=_clean(summary))
-        source = check["source"]
-        line = f"{source['document']}: {source['sentence']}\n\n{check['witness']['reproduce']}\n"
-        failure.text = _clean(line)
-    elif verdict in ("unsupported", "refused"):
-        ET.SubElement(case, "skipped", message=_clean(f"{verdict}: {summary}"))
-    elif verdict in ("characterised", "known"):
-        ET.SubElement(case, "system-out").text = _clean(f"{verdict}: {summary}")
+def _finding(finding: Json) -> ET.Element:
+    """Its checks are properties of the test case; a known finding passes, and says so."""
+    classname = finding["surfaces"][0]
+    case = ET.Element("testcase", classname=_clean(classname), name=_clean(finding["id"]))
+    properties = ET.SubElement(case, "properties")
+    for check in finding["checks"]:
+        ET.SubElement(properties, "property", name="check", value=_clean(check))
+    message = f"{finding['title']}: {numbers(finding)}"
+    if finding["verdict"] == "known":
+        ET.SubElement(case, "system-out").text = _clean(f"known: {message}")
+        return case
+    failure = ET.SubElement(case, "failure", type=finding["severity"], message=_clean(message))
+    failure.text = _clean(f"in {spans(finding)}\n\n{finding['reproduce']}\n")
+    return case
+
+
+def _surfaces(report: Json) -> list[str]:
+    return list(dict.fromkeys(check["surface"] for check in report["checks"]))
+
+
+def _surface(report: Json, surface: str) -> ET.Element:
+    """What was checked of a surface; skipped where nothing of it could be tested."""
+    case = ET.Element("testcase", classname=_clean(surface), name="checks")
+    verdicts = Counter(c["verdict"] for c in report["checks"] if c["surface"] == surface)
+    counts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
+    if set(verdicts) <= {"unsupported"}:
+        ET.SubElement(case, "skipped", message=_clean(counts))
+    else:
+        ET.SubElement(case, "system-out").text = _clean(counts)
     return case
 
 

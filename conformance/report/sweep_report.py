@@ -11,11 +11,12 @@ from typing import Any
 
 from .. import __version__
 from ..adapters import AdapterFile
+from ..findings import gather
 from ..judging.tolerance import Grade
 from ..known import Known
 from ..model.call import Backend
 from ..model.case_family import TestedSurface
-from ..model.check import Check, Witness
+from ..model.check import Check
 from ..model.expectation import Source
 from ..session import Session
 from ..sweep.journal import Done
@@ -94,6 +95,7 @@ def document(
         "questions": len(swept.units),
         "lost_workers": [{"after": "a tile", "cause": cause} for cause in swept.lost],
         "summary": by_verdict(counts),
+        "findings": gather(slim(check_json(each)) for each in final),
         "checks": [slim(check_json(each)) for each in final],
         "accuracy": [row_json(row, swept.plan, backend, adapter) for row in rows],
         "times": {

@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
+from ..findings import gather
 from ..model.check import FAILING
 from ..running.engine import (
     BackendFinished,
@@ -23,18 +24,21 @@ from ..running.engine import (
     WorkerLost,
 )
 from . import accuracy_text
+from .document import check_json
+from .findings_text import counted, lines
 from .matrix import ALARMING, CLAIMS, GENERATED, Row, present, release, rows
 
 Json = dict[str, Any]
 EVERY = 100
-"""Without a terminal, a line of progress after this many questions."""
+"""Without a terminal, a line of progress after this many tests."""
 
 
 class Terminal:
     """Shows events as they come: a live bar on a terminal, plain lines elsewhere."""
 
-    def __init__(self, console: Console) -> None:
-        self.console = console
+    def __init__(self, console: Console, verbose: bool = False) -> None:
+        self.console, self.verbose = console, verbose
+        self.shown: set[str] = set()
         self.progress: Progress | None = None
         self.task: TaskID | None = None
         self.name = ""
@@ -46,7 +50,7 @@ class Terminal:
         elif isinstance(event, BackendNotRun):
             self._print(f"[bold red]NOT RUN {event.adapter}[/]: {escape(event.reason)}")
         elif isinstance(event, ChecksReady):
-            self._answered(event)
+            self._checks_ready(event)
         elif isinstance(event, WorkerLost):
             message = f"the worker died after {event.after}: {event.cause}"
             self._print(f"[bold red]{self.name}[/]: {escape(message)}")
@@ -63,33 +67,43 @@ class Terminal:
         backend = event.backend
         self.name = backend.adapter
         self.total, self.done, self.failing = event.total, 0, 0
+        self.shown = set()
         what = f"{backend.framework_version} on {backend.device} ({backend.device_name})"
         self._print(
             f"[bold]{backend.adapter}[/] {escape(what)}, {backend.mode}, Python {backend.python}: "
-            f"{event.total} questions"
+            f"{event.total} tests"
         )
         if self.console.is_terminal:
             columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-                       TextColumn("{task.fields[failing]} deviate"))  # fmt: skip
+                       TextColumn("{task.fields[failing]} failing"))  # fmt: skip
             self.progress = Progress(*columns, console=self.console, transient=True)
             self.progress.start()
             self.task = self.progress.add_task(backend.adapter, total=event.total, failing=0)
 
-    def _answered(self, event: ChecksReady) -> None:
+    def _checks_ready(self, event: ChecksReady) -> None:
         self.done += 1
-        for check in event.checks:
-            if check.verdict in FAILING:
-                self.failing += 1
-                message = f"{escape(check.id)}\n    {escape(check.summary)}"
-                self._print(f"  [red]{check.verdict}[/] {message}")
+        failing = [check for check in event.checks if check.verdict in FAILING]
+        self.failing += len(failing)
+        for check in event.checks if self.verbose else ():
+            style = "red" if check.verdict in FAILING else "dim"
+            self._print(f"  [{style}]{check.verdict}[/] {escape(check.id)}")
+            self._print(f"    {escape(check.summary)}")
+        for title in self._fresh(gather([check_json(check) for check in failing])):
+            self._print(f"  [red]new[/]: {escape(title)}")
         if self.progress is not None and self.task is not None:
             self.progress.update(self.task, completed=self.done, failing=self.failing)
         elif self.done % EVERY == 0 and self.done < self.total:
-            self._print(f"  {self.done}/{self.total} questions, {self.failing} deviate")
+            self._print(f"  {self.done}/{self.total} tests, {self.failing} failing checks")
+
+    def _fresh(self, findings: Sequence[Json]) -> list[str]:
+        """The titles of findings that were not shown before."""
+        fresh = {each["id"]: each["title"] for each in findings if each["id"] not in self.shown}
+        self.shown |= fresh.keys()
+        return list(fresh.values())
 
     def _finished(self, event: BackendFinished) -> None:
         self.close()
-        message = f"  {self.done}/{self.total} questions, {self.failing} deviate"
+        message = f"  {self.done}/{self.total} tests, {self.failing} failing checks"
         if event.restarts:
             message += f", worker restarted {event.restarts} times"
         self._print(message)
@@ -98,6 +112,21 @@ class Terminal:
 
     def _print(self, markup: str) -> None:
         self.console.print(markup, highlight=False, soft_wrap=True)
+
+
+def findings(report: Json, path: str, python: str) -> Text:
+    """The findings of a report that are not known, gravest first; of the known ones the titles."""
+    text = Text(f"{release(report)}: {counted(report['findings'])}\n", style="bold")
+    for each in report["findings"]:
+        if each["verdict"] == "known":
+            text.append(
+                f"  known: {each['title']} ({len(each['checks'])} checks)\n", style="not bold"
+            )
+            continue
+        first, *rest = lines(each, path, python)
+        text.append(f"  {first}\n", style="not bold red")
+        text.append("".join(f"  {line}\n" for line in rest), style="not bold")
+    return text
 
 
 WIDE = 130
@@ -165,7 +194,7 @@ def exact(report: Json, width: int) -> Text:
         columns.append([name, *(_cell(line.cells[index], wide) for line in made)])
     widths = [max(map(len, column)) for column in columns]
     text = Text()
-    text.append(f"{release(report)}, how exact\n", style="bold")
+    text.append(f"{release(report)}, accuracy\n", style="bold")
     explained = accuracy_text.EXPLAINED if wide else accuracy_text.EXPLAINED_BRIEFLY
     text.append(f"{fill(explained, width)}\n{_aligned(columns, 0, widths)}  within\n")
     for index, line in enumerate(made):

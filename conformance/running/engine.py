@@ -220,10 +220,13 @@ def still(
         return check
     (again,) = run_case(session, entry.witness, adapter, grade, known)
     if again.verdict == "known":
-        return replace(check, verdict="known", axis=again.axis, summary=again.summary,
-                       reason=again.reason, finding=again.finding, witness=again.witness)  # fmt: skip
+        return replace(
+            check, verdict="known", axis=again.axis, summary=again.summary,
+            reason=again.reason, finding=again.finding, witness=again.witness,
+        )  # fmt: skip
     summary = f"{entry.summary}. It no longer is: remove the entry or close its range"
-    return replace(check, verdict="fixed", summary=summary, witness=again.witness)
+    return replace(check, verdict="fixed", summary=summary, witness=again.witness,
+                   reason=entry.title, finding=entry.id)  # fmt: skip
 
 
 def never_tested(known: Known) -> Check:
@@ -242,6 +245,8 @@ def never_tested(known: Known) -> Check:
         verdict="fixed",
         source=known.witness.source,
         summary=summary,
+        reason=known.title,
+        finding=known.id,
         witness=Witness(
             case_json(known.witness),
             known.quantity,

@@ -16,7 +16,7 @@ from ..generate.contracts import observers
 from ..generate.needed_weights import tested_surface
 from ..generate.plan import Capabilities, Plan
 from ..judging.accuracy import Tallies
-from ..judging.diagnosis import diagnosis
+from ..judging.diagnosis import diagnosed, diagnoses
 from ..judging.rules import KnownBehaviour
 from ..judging.tolerance import Grade
 from ..model.call import Array, Call, Crashed, Failure, Outcome, TimedOut
@@ -33,6 +33,7 @@ TRIES_IN_ALL = 1500
 fails everywhere is not worth more. Beyond that each is asked LEAST_TRIES times."""
 LEAST_TRIES = 4
 NEW_WORKERS = 3
+EARLIER_CALL = "something from an earlier call was kept"
 
 
 @dataclass
@@ -213,14 +214,14 @@ class GeneratedRun:
         assert example is not None
         judgement = example.judgement
         if aggregate.failing:
-            guess = self._guess(example, aggregate.family.quantity)
+            found = self._diagnoses(example, aggregate.family.quantity)
             if aggregate.family.kind != "special":  # there the values are the question
                 example = self._shrunk(aggregate, example)
             judgement = example.judgement
             example = self._with_history(aggregate, example)
             judgement = example.judgement
-            if guess:
-                judgement = replace(judgement, summary=f"{judgement.summary}, {guess}")
+            found = judgement.causes or found or self._diagnoses(example, aggregate.family.quantity)
+            judgement = diagnosed(judgement, found)
         else:
             example = compact.get(aggregate.family.check_id, example)
         return check_of(
@@ -252,8 +253,9 @@ class GeneratedRun:
         again = self._run_alone(aggregate, after)
         if again.judgement.verdict != "deviates":
             return example
-        text = f"{again.judgement.summary}; right in a new process, wrong after the other call"
-        return replace(again, judgement=replace(again.judgement, summary=text))
+        text = f"{again.judgement.summary}; correct in a new process, wrong after the other call"
+        judgement = replace(again.judgement, summary=text, causes=(EARLIER_CALL,))
+        return replace(again, judgement=judgement)
 
     def _is_remembered(self, aggregate: Aggregate, case: Case, first: Call) -> bool:
         """Whether the question is answered rightly in a new worker, where `first` never was asked.
@@ -319,10 +321,10 @@ class GeneratedRun:
             self._witnesses.keep(aggregate.family, found.case.call)
         return found
 
-    def _guess(self, example: Example, quantity: str) -> str:
+    def _diagnoses(self, example: Example, quantity: str) -> tuple[str, ...]:
         if example.judgement.axis != "semantics" or not isinstance(example.result, Array):
-            return ""
-        return diagnosis(example.case, quantity, example.result)
+            return ()
+        return diagnoses(example.case, quantity, example.result)
 
     def _again(self, aggregate: Aggregate, before: Example, call: Call) -> Example | None:
         """A simpler call asked: the example if it fails as gravely and of the same kind."""

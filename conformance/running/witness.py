@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..adapters import AdapterFile
+from ..judging.diagnosis import diagnosed, diagnoses
 from ..judging.rules import Judgement, KnownBehaviour, excused, judge, one_line, steady
 from ..judging.tolerance import Grade
 from ..model.call import (
@@ -63,7 +64,10 @@ def checks(
         judgement = judge(case, quantity, outcome, other, grade)
         excuse = known.get(case.check_id(quantity))
         judgement = excused(judgement, excuse, case, quantity, outcome, other, grade)
-        made.append(check_of(case, quantity, judgement, outcome.of(quantity), backend, adapter))
+        result = outcome.of(quantity)
+        if judgement.verdict == "deviates" and isinstance(result, Array):
+            judgement = diagnosed(judgement, diagnoses(case, quantity, result))
+        made.append(check_of(case, quantity, judgement, result, backend, adapter))
     return made
 
 
@@ -107,7 +111,7 @@ def check_of(
         note=case.note,
         reason=judgement.reason,
         finding=judgement.finding,
-        cause=judgement.cause,
+        causes=judgement.causes,
         strict=judgement.strict,
         examples=examples,
     )

@@ -133,7 +133,7 @@ def test_a_witness_is_one_element_and_says_what_was_done() -> None:
     case = case_from_json(check.witness.case)
     assert case.call.logits.size == 1 and case.call.weight is not None
     assert case.call.pos_weight is None
-    assert "as if the weight were ignored" in check.summary
+    assert "as if the weight was ignored" in check.summary
 
 
 def test_what_was_refused_is_recorded_and_not_asked_again() -> None:
