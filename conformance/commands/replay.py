@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from argparse import Namespace
 from contextlib import ExitStack
 from pathlib import Path
 
-from ..adapters import available
+from ..adapters import AdapterFile, available
 from ..findings import gather
 from ..model.expectation import Case, SameAsEager
 from ..report.document import SCHEMAS, Json, check_json
@@ -16,7 +17,7 @@ from ..running.engine import run_case
 from ..running.witness import case_from_json
 from ..session import BackendUnavailable
 from . import UsageError
-from .select import parse_losses, targets
+from .select import Target, parse_losses
 
 
 def command(options: Namespace) -> int:
@@ -25,7 +26,7 @@ def command(options: Namespace) -> int:
     kept = find(report, witness_of(report, options.check), options.report)
     case = case_of(kept, options.report)
     backend = report["backend"]
-    target = targets([backend["adapter"]], options.python, available(options.adapter))[0]
+    target = Target(adapter_of(report, options), options.python or sys.executable)
     losses = parse_losses([options.loss] if options.loss else [])
     modes = [backend["mode"]]
     if isinstance(case.expectation.promise, SameAsEager):
@@ -49,6 +50,22 @@ def command(options: Namespace) -> int:
     print(in_full(check_json(again)))
     print()
     return _conclude(kept["verdict"], again.verdict, backend["framework_version"], now)
+
+
+def adapter_of(report: Json, options: Namespace) -> AdapterFile:
+    """The installed adapter of the report's backend, or that of --adapter.
+
+    A report is data: its text names an adapter and nothing else, so that no program that it names
+    is ever started. Raises UsageError.
+    """
+    adapters = available(options.adapter)
+    name = report["backend"]["adapter"]
+    if name not in adapters:
+        known = ", ".join(adapters)
+        raise UsageError(
+            f"{options.report}: backend.adapter: expected one of {known}, not {name!r}"
+        )
+    return adapters[name]
 
 
 FAILED = ("deviates", "known", "crashed", "timed-out")

@@ -101,7 +101,10 @@ def got_value(check: Mapping[str, Any]) -> float:
     words = str(returned["bits"]).split()
     at = tuple(check["witness"]["expected"].get("at", ()))
     shape = tuple(returned["shape"])
-    flat = int(np.ravel_multi_index(at, shape)) if shape and len(at) == len(shape) else 0
+    inside = len(at) == len(shape) and all(i < n for i, n in zip(at, shape, strict=True))
+    flat = int(np.ravel_multi_index(at, shape)) if shape and inside else 0
+    if not words:
+        return math.nan
     carrier = np.dtype(CARRIERS[returned["dtype"]])
     bits = np.array([int(words[flat], 16)], dtype=f"<u{carrier.itemsize}").view(carrier)
     return float(to_float64(returned["dtype"], bits)[0])

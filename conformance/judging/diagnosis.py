@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..model.call import ARGUMENTS, FORWARD, GRADIENTS, Array, Call
-from ..model.expectation import AgreesWithReference, Case
+from ..model.expectation import AgreesWithReference, Case, HasValue, PrintedAs
 from .errors import truth
 from .rules import Judgement
 from .tolerance import Floats
@@ -32,9 +32,9 @@ def diagnoses(case: Case, quantity: str, result: Array) -> tuple[str, ...]:
     Empty where none fits, where nothing can be compared, and for calls of many elements.
     """
     promise = case.expectation.promise
-    if not isinstance(promise, AgreesWithReference) or result.size == 0:
+    if not isinstance(promise, AgreesWithReference | HasValue | PrintedAs) or result.size == 0:
         return ()
-    call = promise.reference_call
+    call = promise.reference_call if isinstance(promise, AgreesWithReference) else case.call
     if call.logits.size > MOST_ELEMENTS or not np.all(np.isfinite(result.values)):
         return ()
     with np.errstate(all="ignore"):
@@ -53,17 +53,22 @@ def _fitting(call: Call, given: Call, quantity: str, result: Array) -> Iterator[
     """The alternatives that fit the whole result, where the formula itself does not."""
     try:
         expected = truth(call, quantity, result.dtype)
-        allowed = expected.tolerance["stable"]
+        allowed = np.nan_to_num(expected.tolerance["stable"], posinf=0.0)
         for words, value in guesses(call, quantity, result.dtype, given):
             if value.shape != result.shape:
                 continue
             if value.shape != expected.high.shape:
                 if _fits(result, value, np.zeros(())):
                     yield words
-            elif _fits(result, value, allowed) and np.any(np.abs(value - expected.high) > allowed):
+            elif _fits(result, value, allowed) and not _within(value, expected.high, allowed):
                 yield words
     except (ValueError, KeyError):
         return
+
+
+def _within(value: Floats, expected: Floats, allowed: Floats) -> bool:
+    """Whether the formula itself gives this; a number where NaN is expected is something else."""
+    return bool(np.all((np.abs(value - expected) <= allowed) | (value == expected)))
 
 
 def _fits(result: Array, value: Floats, allowed: Floats) -> bool:

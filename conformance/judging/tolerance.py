@@ -255,7 +255,7 @@ def recorded_alike(dtype: str, one: Floats, other: Floats) -> bool:
     if dtype not in FLOATS:
         return bool(np.array_equal(one, other))
     form = FLOATS[dtype]
-    room = RECORDED_UNITS * form.unit_roundoff * np.maximum(np.abs(one), np.abs(other))
-    with np.errstate(invalid="ignore"):
+    with np.errstate(all="ignore"):
+        room = RECORDED_UNITS * form.unit_roundoff * np.maximum(np.abs(one), np.abs(other))
         near = np.abs(one - other) <= room + RECORDED_UNITS * form.smallest_subnormal
     return bool(np.all(near | (one == other) | (np.isnan(one) & np.isnan(other))))

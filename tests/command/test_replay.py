@@ -75,7 +75,7 @@ def test_every_check_can_be_replayed(tmp_path: Path) -> None:
     [
         (lambda text: "{", "expected a report in JSON"),
         (lambda text: "[1]", "expected a report of schema"),
-        (lambda text: text.replace("report/1", "report/9"), "expected a report of schema"),
+        (lambda text: text.replace("report/2", "report/9"), "expected a report of schema"),
         (lambda text: text.replace('"checks":', '"cheques":'), "expected a report with checks"),
         (lambda text: re.sub('"bits": ?"', '"bits": "zz ', text), "cannot be read"),
         (lambda text: text.replace('"expect":', '"expected":'), "cannot be read"),
@@ -108,7 +108,35 @@ def test_the_command_that_a_run_offers_works(
     folder = tmp_path / "a folder"
     arguments = ["run", "--only", "cases", "--backend", "numpy", "--adapter", str(adapter)]
     assert main([*arguments, "--report-dir", str(folder)]) == 1
-    (offered,) = [line for line in capsys.readouterr().out.splitlines() if "again: " in line]
-    words = shlex.split(offered.split("again: ")[1])
+    lines = capsys.readouterr().out.splitlines()
+    words = shlex.split(next(line for line in lines if "bce-conformance replay" in line))
     assert words[0] == "bce-conformance"
     assert main([*words[1:], "--adapter", str(adapter)]) == 1
+
+
+@pytest.mark.parametrize("options", [[], ["--python", "python3"]])
+def test_a_report_starts_no_program_that_it_names(
+    deviating: tuple[Path, str, Path], capsys: pytest.CaptureFixture[str], options: list[str]
+) -> None:
+    """A report is data: `numpy=PROGRAM` in it once started PROGRAM."""
+    file, check, _ = deviating
+    marker, program = file.parent / "ran", file.parent / "evil.sh"
+    program.write_text(f"#!/bin/sh\ntouch {shlex.quote(str(marker))}\n")
+    program.chmod(0o755)
+    report = json.loads(file.read_text())
+    report["backend"]["adapter"] = f"numpy={program}"
+    file.write_text(json.dumps(report))
+    assert main(["replay", str(file), check, *options]) == 2
+    error = capsys.readouterr().err
+    assert "backend.adapter: expected one of" in error and error.count("\n") == 1
+    assert not marker.exists()
+
+
+def test_a_finding_is_replayed_by_its_id(
+    deviating: tuple[Path, str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, _, adapter = deviating
+    finding = json.loads(file.read_text())["findings"][0]
+    capsys.readouterr()
+    assert main(["replay", str(file), finding["id"], "--adapter", str(adapter)]) == 1
+    assert finding["witness"]["check"] in capsys.readouterr().out
