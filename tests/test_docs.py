@@ -97,8 +97,10 @@ def test_the_fields_of_a_report_are_those_of_its_schema() -> None:
     schema = json.loads((ROOT / "conformance/report/schema.json").read_text(encoding="utf-8"))
     page = (DOCS / "reports.md").read_text(encoding="utf-8")
     sections = {part.split("\n")[0]: part for part in page.split("\n## ")}
-    head = set(schema["properties"]) - {"checks", "accuracy", "units"}
+    head = set(schema["properties"]) - {"findings", "checks", "accuracy", "units"}
     assert head == fields(sections["The head"])
+    finding = set(schema["$defs"]["finding"]["properties"])
+    assert finding == fields(sections["A finding: `findings[]`"])
     check = sections["A check: `checks[]`"].split("### Verdicts")
     assert set(schema["$defs"]["check"]["properties"]) == fields(check[0])
     assert set(schema["$defs"]["verdict"]["enum"]) == fields(check[1])

@@ -12,17 +12,21 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
 from ..model.call import FORWARD
+from ..model.dtypes import FLOATS
 from ..reference import oracle
 from ..report.write import atomically
 from . import kernel
 from .line import Block, blocks
 
 QUANTITIES = (FORWARD, "grad.logits")
+BANDS = (-127, -64, -30, -16, -8, 0, 4, 8)
+"""The exponents at which a row of the table begins, the subnormals' first."""
 LEAST = Fraction(2) ** -184
 """What the kernel may be off where e^-|x| is gone (kernel.GONE)."""
 
@@ -95,30 +99,35 @@ def markdown(found: Sequence[Certified], points: int, seed: int) -> str:
     worst = max(found, key=lambda each: each.ulps)
     number = sum(each.points for each in found)
     lines = [
-        "# The judge's kernel, certified",
+        "# How accurate is the judge of float32 sweeps?",
         "",
-        "What float32 sweeps are judged by (`conformance/sweep/kernel.py`), held against ball",
-        f"arithmetic at {number:,} points: each sign and exponent, both ends and up to",
-        f"{points - 2} logits drawn between them (seed {seed}). The largest error is",
-        f"**{worst.ulps:.2g} ulp of float32**; a verdict would be refused from 1/16 ulp on.",
-        "Made by",
+        f"Its largest error is **{worst.ulps:.2g} ulp of float32**; a verdict is refused from",
+        f"1/16 ulp on. {number:,} expected values of `conformance/sweep/kernel.py` were compared",
+        f"with ball arithmetic: at both ends of each sign and exponent, and at up to {points - 2}",
+        f"logits drawn between them (seed {seed}). The command was",
         "",
         f"    python -m bce_conformance.sweep.certify --points {points} --seed {seed} -o FILE",
         "",
-        "Errors in ulps of float32, the larger one of the targets 0 and 1:",
+        "The largest error in ulps of float32, of both signs and of the targets 0 and 1:",
         "",
-        "| logits | loss | gradient |",
-        "|---|--:|--:|",
-    ]
-    by_block: dict[str, dict[str, float]] = {}
-    for each in found:
-        row = by_block.setdefault(str(each.block), dict.fromkeys(QUANTITIES, 0.0))
-        row[each.quantity] = max(row[each.quantity], each.ulps)
-    lines += [
-        f"| {name} | {row[FORWARD]:.1e} | {row['grad.logits']:.1e} |"
-        for name, row in by_block.items()
+        *_table(found),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _table(found: Sequence[Certified]) -> Iterator[str]:
+    """The largest error of each band, by quantity."""
+    yield from ("| logits | loss | gradient |", "|---|--:|--:|")
+    for start, stop in pairwise((*BANDS, FLOATS["float32"].emax + 1)):
+        here = [each for each in found if start <= each.block.exponent < stop]
+        if here:
+            below = "largest" if stop > FLOATS["float32"].emax else f"2^{stop}"
+            above = "0" if start < FLOATS["float32"].emin else f"2^{start}"
+            cells = (
+                f"{max(each.ulps for each in here if each.quantity == quantity):.1e}"
+                for quantity in QUANTITIES
+            )
+            yield f"| {above} to {below} | {' | '.join(cells)} |"
 
 
 def main() -> int:

@@ -12,7 +12,7 @@ from bce_conformance.judging.errors import Truth, forget, truth
 from bce_conformance.model.call import Array, Call
 from bce_conformance.model.dtypes import FLOATS
 from bce_conformance.sweep import kernel, tiles
-from bce_conformance.sweep.certify import certify
+from bce_conformance.sweep.certify import Certified, certify, markdown
 from bce_conformance.sweep.exact import judged
 from bce_conformance.sweep.figures import Figures
 from bce_conformance.sweep.line import Block, array, blocks
@@ -192,3 +192,15 @@ def test_the_truth_is_certified_where_formulas_change() -> None:
     for found in certify(8, seed=0, some=some):
         assert found.share <= 1, found
         assert found.ulps < 1 / 16, found
+
+
+def test_a_row_of_the_certificate_has_the_largest_error_of_its_band() -> None:
+    errors = {0: 1.0, 1: 4.0, 3: 2.0, 4: 8.0}
+    found = [
+        Certified(block, quantity, 0, 1, errors[block.exponent] * factor, 0.0)
+        for block in NUMBERS
+        if block.exponent in errors
+        for quantity, factor in (("forward", 1.0), ("grad.logits", 0.5))
+    ]
+    table = markdown(found, points=2, seed=0).splitlines()[-2:]
+    assert table == ["| 2^0 to 2^4 | 4.0e+00 | 2.0e+00 |", "| 2^4 to 2^8 | 8.0e+00 | 4.0e+00 |"]
