@@ -7,14 +7,15 @@ verdicts are not compared; but none may fail. mindspore alone gets a warning the
 differ from call to call (docs/findings/mindspore.md), now and then by more than a tolerance.
 """
 
-import json
 import sys
 from pathlib import Path
+
+from bce_conformance.report.read import read, reports_in
 
 
 def verdicts(folder: Path) -> dict[str, dict[str, str]]:
     """Check ids and verdicts, by report file."""
-    reports = {file.name: json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))}
+    reports = {file.name.removesuffix(".gz"): read(file) for file in reports_in(folder)}
     if not reports:
         sys.exit(f"{folder}: expected reports, found none")
     return {
@@ -30,8 +31,8 @@ UNSTEADY = "mindspore-"
 def failing(folder: Path) -> list[str]:
     """Generated checks that fail, each a line; the unsteady backend's are printed only."""
     lines = []
-    for file in sorted(folder.glob("*.json")):
-        report = json.loads(file.read_text())
+    for file in reports_in(folder):
+        report = read(file)
         for check in report["checks"]:
             if check["kind"] != "documented" and check["verdict"] in FAILING:
                 line = f"{file.name}: {check['id']}: {check['summary']}"

@@ -13,7 +13,6 @@ requirement or option; 3 the environment could not be built, or the framework no
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shlex
 import subprocess
@@ -30,6 +29,7 @@ from packaging.version import InvalidVersion, Version
 from bce_conformance.adapters import available
 from bce_conformance.known import load_known, shipped_known
 from bce_conformance.report.document import backend_from_json
+from bce_conformance.report.read import read
 from bce_conformance.report.write import atomically
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -126,7 +126,7 @@ def parsed(text: str) -> Requirement:
 
 def last_published(folder: Path, backend: str) -> Path:
     """The newest release's report of a backend on a CPU. Raises Stopped where there is none."""
-    found = sorted(folder.glob(f"{backend}-*-cpu-eager.json"), key=age)
+    found = sorted(folder.glob(f"{backend}-*-cpu-eager.json*"), key=age)
     if not found:
         message = f"{folder}: there is no published report of {backend} to compare with"
         raise Stopped(BAD_USAGE, message)
@@ -136,7 +136,7 @@ def last_published(folder: Path, backend: str) -> Path:
 def age(report: Path) -> Version:
     """The version in a report's name; before all others if it is none."""
     try:
-        return Version(report.name.split("-", 1)[1].removesuffix("-cpu-eager.json"))
+        return Version(report.name.split("-", 1)[1].partition("-cpu-eager.json")[0])
     except InvalidVersion:
         return Version("0.dev0")
 
@@ -260,10 +260,6 @@ def _unfinished(published: Json, report: Json) -> Iterator[str]:
         yield f"the run did not finish: {report['broken'] or 'interrupted'}"
     if len(report["lost_workers"]) > len(published["lost_workers"]):
         yield f"workers died between calls: {len(report['lost_workers'])}"
-
-
-def read(report: Path) -> Json:
-    return dict(json.loads(report.read_text(encoding="utf-8")))
 
 
 # ---- the job's page

@@ -23,6 +23,7 @@ from .casefile import CaseFileError
 from .commands import UsageError
 from .judging.tolerance import GRADES
 from .report.diff import DRIFT
+from .report.read import ReportError
 from .sweep import plan
 
 DEBUG = "BCE_CONFORMANCE_DEBUG"
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser().parse_args(argv)
     try:
         return _command(options.command)(options)
-    except (CaseFileError, UsageError, AdapterError) as error:
+    except (CaseFileError, UsageError, AdapterError, ReportError) as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -199,6 +200,7 @@ def _add_merge(sub: argparse.ArgumentParser) -> None:
                      help="reports (JSON), or folders of them")  # fmt: skip
     sub.add_argument("-o", "--output", type=Path, required=True, metavar="DIR")
     sub.add_argument("--adapter", type=Path, metavar="FILE.py", help="an adapter of your own")
+    sub.add_argument("--compress", action="store_true", help="write .json.gz, as for publishing")
     sub.set_defaults(command="merge")
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
 import pytest
 
 from bce_conformance.report.markdown import matrix
+from bce_conformance.report.read import read, reports_in
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -43,7 +43,7 @@ def test_the_overview_of_the_reports_shows_the_matrix_of_the_summary() -> None:
 
 
 def test_the_published_summary_is_made_from_the_published_reports() -> None:
-    reports = [json.loads(file.read_text()) for file in (ROOT / "reports").glob("*.json")]
+    reports = [read(file) for file in reports_in(ROOT / "reports")]
     assert sorted(rows("\n".join(matrix(reports)))) == sorted(
         rows(SUMMARY.read_text(encoding="utf-8"))
     )

@@ -15,9 +15,9 @@ from ..report.changes import page, release, title
 from ..report.diff import LABELS, Difference, difference
 from ..report.document import comparable
 from ..report.html.visible import visible
+from ..report.read import read, reports_in
 from ..report.write import atomically, json_text
 from . import UsageError
-from .replay import read
 
 Json = dict[str, Any]
 SCHEMA = "bce-conformance-diff/1"
@@ -55,7 +55,7 @@ def _pairs(old: Path, new: Path) -> tuple[list[tuple[Json, Json]], list[str]]:
 def _folder(folder: Path) -> dict[tuple[str, ...], Json]:
     """The reports of a folder by backend, whatever the release."""
     found: dict[tuple[str, ...], Json] = {}
-    for path in sorted(folder.glob("*.json")):
+    for path in reports_in(folder):
         report = read(path)
         key = comparable(report)
         if key in found:

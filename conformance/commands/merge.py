@@ -22,9 +22,9 @@ from ..report.document import (
     swept_dtype,
 )
 from ..report.markdown import summary
-from ..report.write import atomically, json_text
+from ..report.read import read, reports_in
+from ..report.write import atomically, write_report
 from . import UsageError
-from .replay import read
 
 Json = dict[str, Any]
 
@@ -37,18 +37,19 @@ def command(options: Namespace) -> int:
     adapters = available(options.adapter)
     results = merged(by_sweep(paths), adapters)
     for name, report in results.items():
-        atomically(options.output / name, json_text(report))
+        write_report(options.output / name, report, options.compress)
     runs = [report for report in results.values() if not is_sweep(report)]
     if runs:
         atomically(options.output / "summary.md", summary(runs, []))
     console = terminal.console()
     for name in results:
-        console.print(f"{options.output / name}", markup=False, highlight=False, soft_wrap=True)
+        written = f"{name}.gz" if options.compress else name
+        console.print(f"{options.output / written}", markup=False, highlight=False, soft_wrap=True)
     return int(any(not FAILING.isdisjoint(report["summary"]) for report in results.values()))
 
 
 def _files(given: Path) -> list[Path]:
-    return sorted(given.glob("*.json")) if given.is_dir() else [given]
+    return reports_in(given) if given.is_dir() else [given]
 
 
 Group = list[tuple[Path, Json]]

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from argparse import Namespace
 from contextlib import ExitStack
 from pathlib import Path
 
 from ..adapters import AdapterFile, available
-from ..findings import gather
 from ..model.expectation import Case, SameAsEager
-from ..report.document import SCHEMAS, Json, check_json
+from ..report.document import Json, check_json
 from ..report.markdown import in_full
+from ..report.read import read
 from ..running.engine import run_case
 from ..running.witness import case_from_json
 from ..session import BackendUnavailable
@@ -82,21 +81,6 @@ def _conclude(before: str, after: str, then: str, now: str) -> int:
         return 3
     print(f"{'fixed' if before in FAILED else 'as before'} ({before} → {after}; {releases})")
     return 0
-
-
-def read(file: Path) -> Json:
-    """A report. Raises UsageError, in one line, for a file that is none."""
-    try:
-        report = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{file}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{file}: expected a report in JSON: {error}") from None
-    if not isinstance(report, dict) or report.get("schema") not in SCHEMAS:
-        raise UsageError(f"{file}: expected a report of schema {SCHEMAS[-1]}")
-    if report["schema"] == SCHEMAS[0]:
-        report["findings"] = gather(report["checks"])
-    return report
 
 
 def witness_of(report: Json, name: str) -> str:

@@ -19,9 +19,9 @@ from ..report.html.evidence import Kept
 from ..report.html.render import page
 from ..report.markdown import summary
 from ..report.overview import overview
+from ..report.read import read, reports_in
 from ..report.write import atomically
 from . import UsageError
-from .replay import read
 
 Json = dict[str, Any]
 
@@ -87,7 +87,8 @@ def collected(given: Path) -> list[Kept]:
 
 def _paths(given: Path) -> list[Path]:
     if given.is_dir():
-        paths = sorted(given.glob("*.json")) + sorted((given / SWEEPS).glob("*.json"))
+        sweeps = given / SWEEPS
+        paths = reports_in(given) + (reports_in(sweeps) if sweeps.is_dir() else [])
     else:
         paths = [given]
     if not paths:

@@ -26,6 +26,7 @@ from ..known import Known, load_known, shipped_known
 from ..model.case_family import TestedSurface
 from ..report import terminal
 from ..report.document import backend_json
+from ..report.read import reports_in
 from ..report.sweep_markdown import page
 from ..report.sweep_report import Swept, checked, document, file_name, tested_json
 from ..report.write import atomically, json_text
@@ -258,7 +259,7 @@ def _in_processes(target: Target, plan: SweepPlan, options: Namespace, console: 
 
 def _join(folder: Path, options: Namespace, console: Console) -> None:
     """The reports of a folder as one beside it; the folder goes."""
-    written = sorted(folder.glob("*.json"))
+    written = reports_in(folder)
     for name, report in merged(by_sweep(written), available(options.adapter)).items():
         path = options.report_dir / name
         atomically(path, json_text(report))

@@ -29,7 +29,7 @@ def key(check: Mapping[str, Any], cause: str) -> Key:
     if check.get("finding"):
         return "known", str(check["finding"])
     if check["verdict"] == "known":  # a report of version 1 has the reason alone
-        return "known", slug(check["reason"])
+        return "known", slug(check.get("reason", "")) or name(check)
     if ADAPTER_ERROR in check["witness"]["got"]:
         return "adapter", check["witness"]["got"][ADAPTER_ERROR]["reason"].partition(":")[0]
     if check["verdict"] in ("crashed", "timed-out"):

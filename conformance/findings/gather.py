@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..model.call import FORWARD, QUANTITIES
-from .evidence import GATHERED, Key, call_of, causes, is_form, key, numbers, slug
+from .evidence import GATHERED, Key, call_of, causes, is_form, key, name, numbers, slug
 from .representative import representative
 from .titles import title, without_quantity
 
@@ -89,11 +89,11 @@ def wrong_loss(gradient: Mapping[str, Any], groups: Mapping[Key, list[Json]]) ->
 
 def inputs(check: Mapping[str, Any]) -> dict[str, list[float] | None]:
     """The values of each argument of a witness, whatever their dtype and shape."""
-    return {name: numbers(array) for name, array in call_of(check)["arguments"].items()}
+    return {argument: numbers(array) for argument, array in call_of(check)["arguments"].items()}
 
 
 def alike(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    return all(one[name] == other[name] for name in ("surface", "quantity", "dtype"))
+    return all(one[field] == other[field] for field in ("surface", "quantity", "dtype"))
 
 
 def finding(checks: list[Json], chosen: Mapping[str, str]) -> Json:
@@ -126,13 +126,12 @@ def finding(checks: list[Json], chosen: Mapping[str, str]) -> Json:
 def identifier(check: Mapping[str, Any], cause: str) -> str:
     """A slug that is the same from release to release: of what is wrong, never of numbers."""
     if check["verdict"] == "known":
-        return slug(check["reason"])
-    name = check["id"].rsplit("/", 1)[-1].partition("[")[0]
+        return slug(check.get("reason", "") or name(check))
     quantity = "" if check["quantity"] == FORWARD else f"{slug(check['quantity'])}-"
     if cause:
         return slug(f"{quantity}as-if-{cause}")
     ending = {"crashed": "-crash", "timed-out": "-hang"}.get(check["verdict"], "")
-    return slug(f"{quantity}{name}") + ending
+    return slug(f"{quantity}{name(check)}") + ending
 
 
 def severity(check: Mapping[str, Any]) -> str:

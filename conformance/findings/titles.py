@@ -31,8 +31,8 @@ def title(check: Mapping[str, Any], cause: str) -> str:
 
 
 def _title(check: Mapping[str, Any], cause: str) -> str:
-    if check["reason"] and check["verdict"] in ("known", "fixed"):
-        return str(check["reason"])
+    if check.get("reason", "") and check["verdict"] in ("known", "fixed"):
+        return str(check.get("reason", ""))
     name = NAMES[check["quantity"]]
     got, expected = check["witness"]["got"], check["witness"]["expected"]
     if ADAPTER_ERROR in got:

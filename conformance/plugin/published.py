@@ -22,6 +22,7 @@ from ..judging.accuracy import DOMAIN, USUAL_RTOL
 from ..model.call import QUANTITIES
 from ..model.dtypes import FLOATS
 from ..report.document import is_sweep
+from ..report.read import read, reports_in
 from ..report.write import atomically, json_text
 
 Json = dict[str, Any]
@@ -199,8 +200,8 @@ def _place(row: Json) -> tuple[object, ...]:
 
 
 def main(folder: str) -> None:
-    files = sorted(Path(folder).glob("*.json"))
-    reports = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    files = reports_in(Path(folder))
+    reports = [read(file) for file in files]
     atomically(FILE, json_text(published_by(reports)))
 
 

@@ -19,6 +19,7 @@ from .accuracy_text import (
     lines,
     short,
 )
+from .findings_text import counted, numbers, spans
 from .markup import aggregated, code, fenced, text
 from .matrix import ALARMING, present, release, rows
 from .matrix import EXPLAINED as COLUMNS_EXPLAINED
@@ -34,13 +35,26 @@ MOST_VARIANTS = 12
 
 def summary(reports: Sequence[Json], not_run: Sequence[BackendNotRun]) -> str:
     """A page for a CI job: what was run, the matrix, what deviates and how to see it."""
-    parts = ["# Binary cross entropy with logits: promised, and computed", ""]
+    parts = ["# Binary cross entropy with logits: findings and checks", ""]
     for absent in not_run:
         parts += [f"> **NOT RUN: {text(absent.adapter)}.** {text(absent.reason)}", ""]
-    parts += [*matrix(reports), "", COLUMNS_EXPLAINED, ""]
+    for report in reports:
+        parts += _findings(report)
+    parts += ["## What passed and failed", "", *matrix(reports), "", COLUMNS_EXPLAINED, ""]
     for report in reports:
         parts += _backend(report)
     return "\n".join(parts).rstrip() + "\n"
+
+
+def _findings(report: Json) -> list[str]:
+    """A section of the findings, each with its two numbers and code that shows it."""
+    lines = [f"## {text(release(report))}: {counted(report['findings'])}", ""]
+    for each in report["findings"]:
+        lines += [f"**{each['verdict']}: {text(each['title'])}**  "]
+        lines += [f"{text(numbers(each))}  ", f"in {text(spans(each))}", ""]
+        if each["reproduce"]:
+            lines += aggregated("In a plain interpreter", fenced(each["reproduce"]))
+    return lines
 
 
 def matrix(reports: Iterable[Json]) -> list[str]:

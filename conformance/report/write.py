@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import tempfile
@@ -9,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 
-def atomically(path: Path, text: str) -> None:
+def atomically(path: Path, text: str | bytes) -> None:
     """Writes `path` in one step; an interrupted write leaves the old file, or none."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(text if isinstance(text, bytes) else text.encode("utf-8"))
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
@@ -23,6 +24,16 @@ def atomically(path: Path, text: str) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def write_report(path: Path, report: dict[str, Any], compress: bool = False) -> None:
+    """Writes a report, as PATH.gz if it is to be compressed: the same bytes for the same report."""
+    text = json_text(report)
+    if compress:
+        # The time is left out, so that what did not change is no change to version control.
+        atomically(path.with_name(f"{path.name}.gz"), gzip.compress(text.encode(), 9, mtime=0))
+    else:
+        atomically(path, text)
 
 
 def json_text(report: dict[str, Any]) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from bce_conformance.report.read import read
 
 Json = dict[str, Any]
 REPORTS = Path(__file__).parent.parent.parent / "reports"
@@ -15,7 +16,7 @@ REPORTS = Path(__file__).parent.parent.parent / "reports"
 @pytest.fixture(scope="module")
 def few_reports() -> list[Json]:
     """A run with something of everything, and a sweep with cliffs."""
-    run = json.loads((REPORTS / "oneflow-0.9.0-cpu-eager.json").read_text(encoding="utf-8"))
+    run = read(REPORTS / "oneflow-0.9.0-cpu-eager.json.gz")
     alike: dict[tuple[str, ...], int] = {}
     few = []
     for check in run["checks"]:
@@ -37,4 +38,4 @@ def few_reports() -> list[Json]:
         accuracy=run["accuracy"][:4],
     )
     sweep = REPORTS / "sweeps" / "oneflow-0.9.0-cpu-eager-sweep-float32.json"
-    return [run, json.loads(sweep.read_text(encoding="utf-8"))]
+    return [run, read(sweep)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from itertools import pairwise
@@ -24,16 +23,17 @@ from bce_conformance.report.html.figure import (
     _tolerances,
     figure,
 )
+from bce_conformance.report.read import read, reports_in
 from bce_conformance.sweep.line import blocks, number
 
 Json = dict[str, Any]
 SWEEPS = Path(__file__).parent.parent.parent / "reports" / "sweeps"
-FILES = sorted(SWEEPS.glob("*.json"))
+FILES = reports_in(SWEEPS)
 
 
 def rows(file: Path) -> list[Json]:
     """Those of the first surface; the others' are mostly the same."""
-    accuracy = json.loads(file.read_text(encoding="utf-8"))["accuracy"]
+    accuracy = read(file)["accuracy"]
     first = accuracy[0]["surface"]
     return [row for row in accuracy if row["sweep"]["blocks"] and row["surface"] == first]
 

@@ -22,6 +22,7 @@ from bce_conformance.report.diff import difference
 from bce_conformance.report.html.evidence import LONGEST_PASTE, Kept
 from bce_conformance.report.html.render import page
 from bce_conformance.report.html.view import WORDS
+from bce_conformance.report.read import read, reports_in
 
 Json = dict[str, Any]
 REPORTS = Path(__file__).parent.parent.parent / "reports"
@@ -30,12 +31,12 @@ BAD = {"deviates", "fixed", "crashed", "timed-out", "known"}
 
 
 def kept(paths: list[Path]) -> list[Kept]:
-    return [Kept(path.name, json.loads(path.read_text(encoding="utf-8"))) for path in paths]
+    return [Kept(path.name, read(path)) for path in paths]
 
 
 @pytest.fixture(scope="module")
 def published() -> list[Kept]:
-    return kept(sorted(REPORTS.glob("*.json")) + sorted((REPORTS / "sweeps").glob("*.json")))
+    return kept(reports_in(REPORTS) + reports_in(REPORTS / "sweeps"))
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +89,7 @@ def test_the_policy_names_the_style_and_the_script(root: Element) -> None:
 
 def test_the_same_reports_give_the_same_bytes(tmp_path: Path) -> None:
     """In other processes too, where sets have other orders."""
-    report = REPORTS / "oneflow-0.9.0-cpu-eager.json"
+    report = REPORTS / "oneflow-0.9.0-cpu-eager.json.gz"
     for seed in ("1", "2"):
         command = [sys.executable, "-m", "bce_conformance", "report", str(report)]
         subprocess.run(

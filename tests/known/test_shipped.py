@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -13,6 +12,7 @@ from bce_conformance.adapters import AdapterFile, available
 from bce_conformance.judging.rules import judge
 from bce_conformance.known import Known, load_known, shipped_known
 from bce_conformance.model.call import Crashed, TimedOut
+from bce_conformance.report.read import read, reports_in
 from bce_conformance.session import IsolatedSession, Session
 
 REPORTS = Path(__file__).parents[2] / "reports"
@@ -31,8 +31,8 @@ def test_each_file_is_about_the_backend_that_it_is_named_after() -> None:
 
 def test_every_published_deviation_is_known_and_every_entry_names_a_published_check() -> None:
     ids = {entry.check for entry in entries()}
-    for file in REPORTS.rglob("*.json"):
-        for check in json.loads(file.read_text(encoding="utf-8"))["checks"]:
+    for file in (*reports_in(REPORTS), *reports_in(REPORTS / "sweeps")):
+        for check in read(file)["checks"]:
             if check["verdict"] in ("deviates", "known", "crashed", "timed-out"):
                 assert check["id"] in ids, file.name
 

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from bce_conformance.plugin.published import FILE, Unpublished, published_by, tolerance
+from bce_conformance.report.read import read, reports_in
 
 REPORTS = Path(__file__).parents[2] / "reports"
 
 
 def reported() -> list[dict]:
-    return [json.loads(f.read_text(encoding="utf-8")) for f in sorted(REPORTS.glob("*.json"))]
+    return [read(file) for file in reports_in(REPORTS)]
 
 
 def test_the_file_is_what_the_reports_say() -> None:

@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from bce_conformance.commands.replay import read
 from bce_conformance.findings import gather
 from bce_conformance.report.changes import first_screen
 from bce_conformance.report.diff import difference
+from bce_conformance.report.read import read
 
 Json = dict[str, Any]
-PUBLISHED = Path(__file__).parents[2] / "reports" / "paddle-3.3.1-cpu-eager.json"
+PUBLISHED = Path(__file__).parents[2] / "reports" / "paddle-3.3.1-cpu-eager.json.gz"
 
 
 @pytest.fixture(scope="module")
@@ -290,7 +290,7 @@ def test_wrong_usage_is_one_line(tmp_path: Path, report: Json) -> None:
     for words, said in (
         ((PUBLISHED, folder), "expected two reports or two folders"),
         ((folder, PUBLISHED.parent), "a second report of paddle cpu eager"),
-        ((PUBLISHED, tmp_path / "none.json"), "No such file"),
+        ((PUBLISHED, tmp_path / "none.json"), "no such file"),
         ((PUBLISHED, PUBLISHED, "--drift", "0"), "invalid positive number value"),
     ):
         done = ran(*words)
