@@ -48,7 +48,7 @@ class Elements:
 
     number: flat, in C order; shape: of the logits; argument: the shape to which a gradient is
     summed, that of the logits for the loss and its second derivative; relative: the uncertainty
-    that was asked for, relative to each value; repeated: the arrays are one period of arrays that
+    that was requested, relative to each value; repeated: the arrays are one period of arrays that
     repeat it so many times along their only axis.
     """
 

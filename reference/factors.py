@@ -84,7 +84,7 @@ class Factors:
         return Functions(self.logits)
 
     def changed(self, change: Callable[[str, Array], Array]) -> Factors:
-        """The factors with change(name, array) in the place of each array."""
+        """The factors with change(name, array) instead of each array."""
         return Factors(
             change("logits", self.logits),
             change("target", self.target),
@@ -101,7 +101,7 @@ class Factors:
         return {name: getattr(self, name) for name in ARGUMENTS[quantity]}
 
     def only(self, quantity: str) -> Factors:
-        """The factors with 1 in the place of what the quantity's formula does not contain."""
+        """The factors with 1 instead of what the quantity's formula does not contain."""
         absent = {name: np.ones(()) for name in NAMES if name not in ARGUMENTS[quantity]}
         kept = replace(self, **absent)
         kept.__dict__["functions"] = self.functions  # the logits are the same: computed once

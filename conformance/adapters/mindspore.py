@@ -55,7 +55,7 @@ class NotOffered(NotImplementedError):
 
 
 class Adapter:
-    own_loss = None  # a callable of the user's, in the place of the framework's
+    own_loss = None  # a callable of the user's, instead of the framework's
 
     def __init__(self, target, index, mode):
         # A graph that fails to compile leaves rank_0/om/analyze_fail.ir, by default where one is.

@@ -29,7 +29,7 @@ class NotOffered(NotImplementedError):
 
 
 class Adapter:
-    # A callable of the user's to be called in the place of the framework's, if one is set:
+    # A callable of the user's to be called instead of the framework's, if one is set:
     # own_loss(logits, target, weight=…, reduction=…, pos_weight=…), with the keyword arguments
     # that the call has. An adapter without this attribute takes none.
     own_loss = None
@@ -50,7 +50,7 @@ class Adapter:
         memory otherwise than contiguously: "strided" (every second element of the last axis),
         "transposed" (axes reversed in memory) or "expanded" (stride 0 along the first axis, whose
         items are equal); an array of rank 0 has no layout. Raises NotImplementedError for what this
-        backend cannot be asked (→ unsupported); anything else is a fault of the adapter, and
+        backend cannot be asked (→ unsupported); anything else is an adapter error, and
         nothing here counts as the framework's refusal.
         """
         arguments = {}

@@ -54,7 +54,7 @@ def paddle_device(device):
 
 
 class Adapter:
-    own_loss = None  # a callable of the user's, in the place of the framework's
+    own_loss = None  # a callable of the user's, instead of the framework's
 
     def __init__(self, device, mode):
         import paddle

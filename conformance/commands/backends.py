@@ -10,7 +10,7 @@ from .select import Target, targets
 
 
 def command(options: Namespace) -> int:
-    """Lists all adapters; 3 where a backend that was asked for by name cannot be started."""
+    """Lists all adapters; 3 where a backend that was requested by name cannot be started."""
     adapters = available(options.adapter)
     named = options.backend
     chosen = targets(named or list(adapters), options.python, adapters)

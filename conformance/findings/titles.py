@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..model.dtypes import CARRIERS, to_float64
+from ..model.literal import apart
 from .evidence import ADAPTER_ERROR, REFUSED, SCALING, call_of, crash, is_form, numbers
 from .evidence import name as called
 
@@ -86,11 +87,8 @@ def two_numbers(check: Mapping[str, Any]) -> tuple[str, str]:
     expected = check["witness"]["expected"]
     due = float(expected.get("digits", expected["value"]))
     value = got_value(check)
-    for digits in (4, 6, 9, 12, 17):
-        pair = f"{value:.{digits}g}", f"{due:.{digits}g}"
-        if pair[0] != pair[1]:
-            break
-    return minus(pair[0]), minus(pair[1])
+    returned, wanted = apart(value, due)
+    return minus(returned), minus(wanted)
 
 
 def got_value(check: Mapping[str, Any]) -> float:

@@ -40,7 +40,7 @@ def contract(
     )
 
 
-# ---- what is seen in passing, in every answer of a dtype
+# ---- what is seen along the way, in every answer of a dtype
 
 
 def _same_arguments(family: CaseFamily, call: Call) -> Case:

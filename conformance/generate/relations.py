@@ -200,7 +200,7 @@ def _planned_case(derived: Derived) -> MakeCase:
 
 
 def _expected(family: CaseFamily) -> bool:
-    """A loss of the user's own is due to take its arguments however they lie in memory."""
+    """A loss of the user's own is expected to take its arguments however they lie in memory."""
     own = family.dtype in family.tested.must_accept and family.quantity in (FORWARD, "grad.logits")
     return own and family.name.startswith("layout-")
 

@@ -114,7 +114,7 @@ def large(tested: TestedSurface, dtype: str, seed: int, most: int, quantities: S
         found = unweighted(_cycled(dtype, seed, period, count // period), tested.signature)
         for quantity, reduction, name in _large_cases(count, found):
             if quantity in quantities:
-                rule = "an accumulator is due that loses no more than pairwise summation in float32"
+                rule = "the accumulator must lose no more than pairwise summation in float32"
                 family = _family(name, "reduction", rule, tested, dtype, quantity, reduction)
                 yield family, formula(family, call_of(found, tested, quantity, reduction))
 

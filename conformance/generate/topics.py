@@ -227,7 +227,7 @@ def ones(dtype: str, shape: tuple[int, ...]) -> Array:
 SINGLE = 1
 """Elements of arrays whose sum would overflow although their mean does not."""
 SINGLES = 16
-"""Arrays of a single element in the place of one of LARGEST."""
+"""Arrays of a single element instead of one of LARGEST."""
 
 
 def suited(topic: Topic, signature: Signature) -> Topic:

@@ -82,7 +82,7 @@ class Truth:
 
 @dataclass(frozen=True)
 class Errors:
-    """A result held against the truth, element by element.
+    """A result compared with the truth, element by element.
 
     absolute is NaN and other_kind true where one of the two is NaN or infinite and the other is
     not that. An infinity is not of another kind where the truth overflows the dtype too.
@@ -132,7 +132,7 @@ Four = tuple[Array, Array, Array | None, Array | None]
 
 
 def truth(call: Call, quantity: str, dtype: str) -> Truth:
-    """What `call` is due to return for `quantity` in a dtype.
+    """What `call` is expected to return for `quantity` in a dtype.
 
     Raises ValueError where the formula has no meaning: shapes that do not broadcast to the
     logits', an unknown reduction.

@@ -26,7 +26,7 @@ QUANTITY = "grad.target"
 def by_rounded_sigmoid(expected: Truth, call: Call, result: Array) -> Truth:
     """The truth of ∂L/∂y, widened by the rounding of σ(x); due and result have the logits' shape.
 
-    Where that rounding may give 0 or 1, a result that is not finite is held to what IEEE
+    Where that rounding may give 0 or 1, a result that is not finite is checked against what IEEE
     arithmetic then makes of the formula: an infinity of one sign, or NaN for 0·∞.
     """
     form = FLOATS[expected.dtype]

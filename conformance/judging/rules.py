@@ -1,13 +1,14 @@
-"""The verdicts: what a backend did, held against what was expected. All rules stand here.
+"""The verdicts: what a backend returned, checked against what was expected. All rules are here.
 
-A verdict is a `Finding`; turning it into a check with its witness is `witness`'s work. The rules,
-in the order of the contract ("What decides a verdict"):
+A verdict is a `Judgement`; `running.witness` turns it into a check with its witness. The rules, in
+the order of the contract ("What decides a verdict"):
 
-1. A document's promise is held against the surface.
+1. A surface must do what its document promises.
 2. An accepted call returns the formula's value, shape and dtype.
 3. A refusal is fine unless acceptance was promised; a promised refusal must come, of its type.
 4. A crash or a hang is never fine, whatever was expected.
-5. Beyond the stable grade deviates; beyond the strict grade is said, and fails `--grade strict`.
+5. Beyond the stable grade deviates; beyond the strict grade is reported, and fails only
+   `--grade strict`.
 
 Where the truth is not known well enough to decide, the verdict is `refused`.
 """
@@ -51,6 +52,7 @@ from ..model.expectation import (
     Repeatable,
     SameAsEager,
 )
+from ..model.literal import apart
 from . import tolerance
 from .errors import Errors, Truth, errors, truth
 from .rounded_sigmoid import by_rounded_sigmoid
@@ -61,7 +63,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a value was held against, element by element; `result` has the shape of `due`."""
+    """What a value was compared with, element by element; `result` has the shape of `expected`."""
 
     result: Array
     expected: Truth
@@ -72,9 +74,9 @@ class Evidence:
 class Judgement:
     """A verdict about one quantity, in words, with the numbers behind it.
 
-    worst is the index of the element that decided; due and allowed are its value (high + low) and
-    tolerance, ulps its error; None where no element was compared. strict says whether all elements
-    are within the strict grade as well. reason and finding are the title and id of a known
+    worst is the index of the element that decided; expected and allowed are its value (high + low)
+    and tolerance, ulps its error; None where no element was compared. strict says whether all
+    elements are within the strict grade as well. reason and finding are the title and id of a known
     deviation; causes are the diagnoses that fit. evidence is what a tolerance report is made of.
     """
 
@@ -123,7 +125,7 @@ def judge(
 
 
 class KnownBehaviour(Protocol):
-    """What a release is known to do otherwise than is due (see `known.Known`)."""
+    """What a release is known to do instead of what is expected (see `known.Known`)."""
 
     @property
     def summary(self) -> str: ...
@@ -224,23 +226,23 @@ def _value(
 
 
 def _no_result(result: Array | Failure) -> Judgement | None:
-    """The verdict where the framework gave no answer at all; None where it did, or refused."""
+    """The verdict where the framework returned nothing at all; None where it did, or refused."""
     if isinstance(result, (Array, Raised)):
         return None
     if isinstance(result, Unsupported):
-        return Judgement("unsupported", "semantics", f"cannot be asked here: {result.reason}")
+        return Judgement("unsupported", "semantics", f"not available here: {result.reason}")
     if isinstance(result, Faulty):
-        summary = f"a fault of the adapter, not of the framework ({result.during}): {result.reason}"
+        summary = f"adapter error, not the framework's ({result.during}): {result.reason}"
         return Judgement("crashed", "semantics", one_line(summary, 400))
     if isinstance(result, TimedOut):
-        summary = f"no answer within {result.seconds:g} s ({result.during}); the worker was killed"
+        summary = f"no result within {result.seconds:g} s ({result.during}); the worker was killed"
         return Judgement("timed-out", "semantics", summary)
-    said = steady(telling_line(result.stderr))
+    said = steady(decisive_line(result.stderr))
     message = f": {one_line(said)}" if said else ""
     return Judgement("crashed", "semantics", f"{result.cause} ({result.during}){message}")
 
 
-def telling_line(stderr: tuple[str, ...]) -> str:
+def decisive_line(stderr: tuple[str, ...]) -> str:
     """The line that says why: the last before Python's own dump of a fatal error, else that."""
     checks = [line for line in stderr if GLOG.match(line)]
     if checks:
@@ -293,11 +295,12 @@ def _refusal(promise: Raises, result: Array | Raised) -> Judgement:
     if isinstance(result, Raised):
         if set(promise.types) & {result.type, *result.bases}:
             return Judgement("conforms", "semantics", f"refused with {result.type} as documented")
-        summary = f"{expected} is documented; raised {result.type}: {one_line(result.message)}"
+        summary = (
+            f"expected {expected}, as documented; got {result.type}: {one_line(result.message)}"
+        )
         return Judgement("deviates", "semantics", summary)
-    summary = (
-        f"{expected} is documented; accepted, and returned {_form_of(result)}: {shown(result)}"
-    )
+    returned = f"{_form_of(result)}: {shown(result)}"
+    summary = f"expected {expected}, as documented; accepted, returned {returned}"
     return Judgement("deviates", "semantics", summary)
 
 
@@ -305,15 +308,17 @@ def _expected_refusal(promise: Refuses, result: Array | Raised) -> Judgement:
     if isinstance(result, Raised):
         summary = f"refused with {result.type}: {one_line(result.message)}"
         return Judgement("conforms", "semantics", summary)
-    summary = f"{promise.why}; accepted, and returned {_form_of(result)}: {shown(result)}"
+    summary = (
+        f"expected an error: {promise.why}; accepted, returned {_form_of(result)}: {shown(result)}"
+    )
     return Judgement("deviates", "semantics", summary)
 
 
 def _arguments(outcome: Outcome) -> Judgement:
     if outcome.changed:
         changed = " and ".join(outcome.changed)
-        return Judgement("deviates", "semantics", f"{changed} had other bits after the call")
-    return Judgement("conforms", "semantics", "the arguments have the same bits after the call")
+        return Judgement("deviates", "semantics", f"the call changed {changed} in place")
+    return Judgement("conforms", "semantics", "the arguments are unchanged after the call")
 
 
 def _open_refusal(result: Raised) -> Judgement:
@@ -322,7 +327,7 @@ def _open_refusal(result: Raised) -> Judgement:
 
 def _refusal_of_documented_call(result: Raised) -> Judgement:
     at = "" if result.during == FORWARD else f" during {result.during}"
-    summary = f"documented to work; raised {result.type}{at}: {one_line(result.message)}"
+    summary = f"expected a result; got {result.type}{at}: {one_line(result.message)}"
     return Judgement("deviates", "semantics", summary)
 
 
@@ -330,15 +335,15 @@ def _form(case: Case, quantity: str, result: Array) -> Judgement | None:
     """Deviating shape or dtype, None where both are as promised."""
     shape, dtype = _expected_form(case, quantity)
     if shape is not None and result.shape != shape:
-        expected = f"shape {list(shape)} is due"
-        return Judgement("deviates", "semantics", f"{expected}; returned {_form_of(result)}")
+        expected = f"expected shape {list(shape)}"
+        return Judgement("deviates", "semantics", f"{expected}, got {_form_of(result)}")
     if dtype is not None and result.dtype != dtype:
-        return Judgement("deviates", "semantics", f"{dtype} is due; returned {_form_of(result)}")
+        return Judgement("deviates", "semantics", f"expected {dtype}, got {_form_of(result)}")
     return None
 
 
 def _expected_form(case: Case, quantity: str) -> tuple[tuple[int, ...] | None, str | None]:
-    """The shape and dtype due: as stated, else as rule 2 says for a value that is judged.
+    """The expected shape and dtype: as stated, else as rule 2 says for a value that is judged.
 
     Arguments of one dtype give a result of that dtype; a mixture leaves the dtype open.
     """
@@ -363,7 +368,7 @@ def _expected_form(case: Case, quantity: str) -> tuple[tuple[int, ...] | None, s
 
 
 def _judging_dtype(call: Call, result: Array) -> str:
-    """The precision a value is held to: the coarsest of the floating arguments' and its own."""
+    """The precision a value must have: the coarsest of the floating arguments' and its own."""
     arguments = (call.logits, call.target, call.weight, call.pos_weight, result)
     names = [a.dtype for a in arguments if a is not None and a.dtype in FLOATS]
     return min(names, key=lambda name: FLOATS[name].precision) if names else "float64"
@@ -373,7 +378,7 @@ def _formula(promise: AgreesWithReference, quantity: str, result: Array, grade: 
     """The value against the reference, on two axes."""
     reference_call = promise.reference_call
     if result.dtype not in FLOATS:
-        summary = f"a floating point result is due; returned {_form_of(result)}: {shown(result)}"
+        summary = f"expected a floating-point result, got {_form_of(result)}: {shown(result)}"
         return Judgement("deviates", "semantics", summary)
     expected = truth(reference_call, quantity, _judging_dtype(reference_call, result))
     if promise.but is not None:
@@ -491,7 +496,7 @@ def compare(result: Array, expected: Truth, grade: Grade, slack: float = 1.0) ->
         # What a backend does with subnormal numbers is recorded, and fails only the strict grade.
         gone = absolute - allowed <= expected.flushed + expected.uncertainty
         if grade == "stable" and np.all(gone | ~fails):
-            message = f"as if subnormal numbers were 0: {_told(at, evidence)}"
+            message = f"as if subnormal numbers were 0: {_two_numbers(at, evidence)}"
             judgement = _at(at, evidence, allowed, "accuracy", "conforms")
             return replace(judgement, strict=False, summary=message)
         wrong = bool(np.any(absolute - expected.uncertainty > expected.formula))
@@ -512,13 +517,14 @@ def _beyond_strict(judgement: Judgement, evidence: Evidence, early: Mask) -> str
     beyond = (evidence.found.absolute > expected.tolerance["strict"]) | early
     at = _worst(np.where(beyond, evidence.found.absolute, 0.0), expected.tolerance["strict"])
     at = _first(early) if np.any(early) else at
-    return f"{judgement.summary}; beyond the strict grade: {_told(at, evidence)}"
+    return f"{judgement.summary}; beyond the strict grade: {_two_numbers(at, evidence)}"
 
 
-def _told(at: tuple[int, ...], evidence: Evidence) -> str:
+def _two_numbers(at: tuple[int, ...], evidence: Evidence) -> str:
     where = f" at {list(at)}" if at else ""
     got, expected = float(evidence.result.values[at]), float(evidence.expected.high[at])
-    return f"{got:.9g} where {expected:.9g} is due{where}"
+    got_text, expected_text = apart(got, expected)
+    return f"got {got_text}, expected {expected_text}{where}"
 
 
 def _unsure(expected: Truth, grade: Grade) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
@@ -560,9 +566,9 @@ def _at(
         summary = f"agrees with the formula: at most {error:.3g} ulp off{where}"
     else:
         comparable = np.isfinite(error)
-        off = f"{error:.3g} ulp off (tolerance {allowed:.3g})"
-        off = off if comparable else "not that kind of number"
-        summary = f"{high:.17g} is due{where}; got {float(result.values[at]):.17g}, {off}"
+        off = f", off by {error:.3g} ulp (tolerance {allowed:.3g})" if comparable else ""
+        got, wanted = apart(float(result.values[at]), high)
+        summary = f"expected {wanted}{where}, got {got}{off}"
     ulps_off = error if np.isfinite(error) else None
     return Judgement(verdict, axis, summary, at, (high, low), allowed, ulps_off, evidence=evidence)
 
@@ -587,8 +593,8 @@ def _stated(call: Call, quantity: str, promise: HasValue | PrintedAs, result: Ar
     at = _first(fails)
     where = f" at {list(at)}" if at else ""
     summary = (
-        f"the document says {stated[at]:.9g}{where}; got {result.values[at]:.9g}, "
-        f"and its formula gives {expected.high[at]:.17g}"
+        f"the document says {stated[at]:.9g}{where}; got {result.values[at]:.9g}; "
+        f"its formula gives {expected.high[at]:.9g}"
     )
     exact = (float(stated[at]), 0.0)
     return Judgement("deviates", "semantics", summary, at, exact, float(room[at]))
@@ -632,11 +638,12 @@ def _equal(
     if not np.any(fails):
         return Judgement("conforms", "semantics", f"both calls agree: {shown(result)}")
     at = _first(fails)
+    got, wanted = apart(float(result.values[at]), float(expected[at]))
     times = "" if promise.factor == 1.0 else f"{promise.factor:g} times "
     where = f" at {list(at)}" if at else ""
     summary = (
-        f"{times}the other call gives {float(expected[at]):.17g}{where}; "
-        f"got {float(result.values[at]):.17g} (tolerance {float(room[at]):.3g})"
+        f"expected {wanted}{where}, which is {times}the other call's result; "
+        f"got {got} (tolerance {float(room[at]):.3g})"
     )
     return Judgement(
         "deviates", "semantics", summary, at, (float(expected[at]), 0.0), float(room[at])

@@ -56,7 +56,7 @@ them, and the rest is room for sums."""
 
 ACCUMULATOR = {"float16": "float32", "bfloat16": "float32", "float32": "float32",
                "float64": "float64"}  # fmt: skip
-"""The precision in which a sum over elements of a dtype is due to be carried."""
+"""The precision in which a sum over elements of a dtype is expected to be carried."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a release does in the place of what is due, in terms that the judge can test."""
+"""What a release does instead of what is expected, in terms that the judge can test."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Plus:
 
 @dataclass(frozen=True)
 class Element:
-    """One element of an argument in the place of all of them, counted in C order."""
+    """One element of an argument instead of all of them, counted in C order."""
 
     index: int
 
@@ -93,7 +93,7 @@ class Behaviour:
             return Raises(self.raises)
         if self.accepts:
             if not isinstance(expected, (Refuses, Raises)):
-                raise NothingSaid("a refusal is due where `accepts` is what happens instead")
+                raise NothingSaid("`accepts` needs a case that must be refused")
             return OnlyForm()
         if self.value is not None:
             return HasValue((), (self.value,))

@@ -21,7 +21,7 @@ class Known:
     id and title are those of the finding that the check belongs to.
 
     check is the whole id, its quantity included; witness is the pinned call that shows it, with
-    that quantity alone, expecting what is due. Empty modes or devices mean all of them.
+    that quantity alone, expecting what is expected. Empty modes or devices mean all of them.
     """
 
     backend: str

@@ -21,7 +21,7 @@ from .model import EntrySpec, KnownFileSpec
 
 KINDS = ("documented", "property", "relation", "contract", "error", "special", "reduction", "sweep")
 EXPECTED: Mapping[str, object] = {"reference": True}
-"""What a witness is due to do where its entry does not say: agree with the formula."""
+"""What a witness is expected to do where its entry does not say: agree with the formula."""
 
 
 def shipped_known() -> Path:
@@ -174,7 +174,7 @@ class _Reader:
         except NothingSaid as error:
             raise self.error(("instead",), f"what happens in the witness's call: {error}") from None
         if explained == known.witness.expectation:
-            raise self.error(("instead",), "something else than what is due")
+            raise self.error(("instead",), "something else than what is expected anyway")
 
 
 def _planned_case(quantity: str, expectation: Expectation) -> Expectation:

@@ -47,7 +47,7 @@ class TestedSurface:
     """A surface as generated questions are put to it.
 
     needs_weights: it refuses a call without weight and pos_weight, so ones are passed;
-    promised: the dtypes in which it is due to accept what the formula allows, as a loss of the
+    promised: the dtypes in which it must accept what the formula allows, as a loss of the
     user's own is; signature: what it takes.
     """
 

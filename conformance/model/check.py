@@ -36,7 +36,7 @@ class Witness:
 
 @dataclass(frozen=True)
 class Check:
-    """One verdict about one quantity of one question.
+    """One verdict about one quantity of one case.
 
     axis says what was decided on: semantics (formula, shape, dtype, NaN and infinity, errors) or
     accuracy (how far from the reference); they are never mixed. strict says whether an accepted

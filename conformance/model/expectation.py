@@ -149,7 +149,7 @@ class Case:
     """One question to a backend; each quantity of its call becomes one check.
 
     requires names a platform (GPU, Ascend, …) without which the claim cannot be tested. before
-    holds calls that are made first, in the same process: what is due does not depend on them.
+    holds calls that are made first, in the same process: what is expected does not depend on them.
     """
 
     id: str

@@ -82,3 +82,12 @@ def from_json(kept: dict[str, Any]) -> Array:
         raise ValueError(f"{len(words)} elements for shape {list(shape)}, {layout}")
     data = np.array(words, dtype=f"<u{carrier.itemsize}").tobytes()
     return Array(kept["dtype"], shape, data, layout)
+
+
+def apart(one: float, other: float) -> tuple[str, str]:
+    """Two numbers in as few significant digits, at least 4, as tell them apart."""
+    for digits in (4, 6, 9, 12, 17):
+        pair = f"{one:.{digits}g}", f"{other:.{digits}g}"
+        if pair[0] != pair[1]:
+            break
+    return pair

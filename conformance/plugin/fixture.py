@@ -75,8 +75,8 @@ class Checker:
         """Holds loss(input, target, *, weight, pos_weight, reduction) to the formula.
 
         framework: whose tensors it takes: torch, paddle, oneflow, mindspore or numpy.
-        dtypes: those asked about, in which the loss is due to accept what the formula allows; all
-        floating ones if None, of which float32 is due.
+        dtypes: those asked about, in which the loss must accept what the formula allows; all
+        floating ones if None, of which float32 is expected.
         arguments: the keywords that the loss takes, () for loss(input, target).
         reduction: how a loss that takes no reduction reduces: mean (if None), sum or none.
         profile: quick, standard or full; that of --bce-profile if None.
@@ -275,7 +275,7 @@ def marked(function: pytest.Function, marker: pytest.Mark) -> Generator[None, ob
         function.obj = test
     (loss,) = returned
     if not callable(loss):
-        pytest.fail(f"bce_conformance: {function.name} is marked, so it is due to return a loss, "
+        pytest.fail(f"bce_conformance: {function.name} is marked, so it must return a loss, "
                     f"and returned {loss!r}", pytrace=False)  # fmt: skip
     _check_marked(function, marker, loss)
     return result

@@ -1,7 +1,7 @@
 """--bce-report: what the items found, written by one process.
 
 Each item's checks travel with pytest's own report of it, from a worker of pytest-xdist to the
-process that started them; how exact the results were comes from each worker at its end.
+process that started them; the accuracy of the results comes from each worker at its end.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How exact the results were, as a table for people: from the `accuracy` of a report."""
+"""The accuracy of the results, as a table for people: from the `accuracy` of a report."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def beyond_shortly(row: Json) -> str:
     got, expected = short(float(at["got"]["value"])), short(float(at["due"]))
     given = " ".join(f"{name} {short(number)}" for name, number in _leading(at))
     where = given or f"logits of shape {at['shape']}"
-    return f"{row['dtype']} {row['quantity']} {got} where {expected} is due ({where})"
+    return f"{row['dtype']} {row['quantity']}: got {got}, expected {expected} ({where})"
 
 
 def _leading(at: Json) -> list[tuple[str, float]]:
@@ -133,7 +133,7 @@ def beyond_in_full(row: Json) -> str:
     """The worst element of a row, to every digit."""
     at = row["beyond_strict_at"]
     named = f"{row['surface']} {row['dtype']} {row['quantity']}, reduction {row['reduction']}"
-    return f"{named}: {at['got']['value']} where {at['due']} is due, {element(at)}"
+    return f"{named}: got {at['got']['value']}, expected {at['due']}, {element(at)}"
 
 
 def element(at: Json) -> str:

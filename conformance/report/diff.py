@@ -306,4 +306,4 @@ def _worst(row: Json) -> str:
     if not at or not at["inputs"]:
         return ""
     shown = ", ".join(f"{name} {n['value']} ({n['bits']})" for name, n in at["inputs"].items())
-    return f" ({shown}: {at['got']['value']} where {at['due']} is due)"
+    return f" ({shown}: got {at['got']['value']}, expected {at['due']})"

@@ -58,7 +58,7 @@ def _findings(report: Json) -> list[str]:
 
 
 def matrix(reports: Iterable[Json]) -> list[str]:
-    """Surfaces down; claims and generated checks by what came of them across."""
+    """Surfaces down; claims and generated checks by the result of them across."""
     made = rows(reports)
     names = present(made)
     table = [
@@ -124,7 +124,7 @@ def _of(report: Json, verdict: str) -> list[Json]:
 
 
 def _deviation(case: str, variants: Sequence[Json]) -> list[str]:
-    """A case that fails: its sentence, what came of each variant, and a paste for the first."""
+    """A case that fails: its sentence, the result of each variant, and a paste for the first."""
     first = variants[0]
     source = first["source"]
     lines = [
@@ -254,7 +254,7 @@ def _left_open(report: Json) -> list[str]:
 
 
 def in_full(check: Json) -> str:
-    """A check as plain text: its sentence, what came of it, and the paste."""
+    """A check as plain text: its sentence, the result of it, and the paste."""
     source = check["source"]
     lines = [
         f"{check['verdict']}: {check['id']}",

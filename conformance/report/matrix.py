@@ -1,4 +1,4 @@
-"""Surfaces down, claims and generated checks by what came of them across: the first table."""
+"""Surfaces down, claims and generated checks by the result of them across: the first table."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ WIDE = 130
 
 
 def matrix(reports: Sequence[Json], width: int) -> RenderableType:
-    """Surfaces down; claims and generated checks by what came of them across."""
+    """Surfaces down; claims and generated checks by the result of them across."""
     made = rows(reports)
     names = present(made)
     return _table(made, names) if width >= WIDE else _lines(made, names)

@@ -74,7 +74,7 @@ class Aggregate:
         return self.decisive is not None and GRAVITY[self.decisive.judgement.verdict] <= 1
 
     def text(self, judgement: Judgement) -> Judgement:
-        """The finding of the check, with what came of the other examples."""
+        """The finding of the check, with the result of the other examples."""
         if 0 < self.refused_examples < self.examples:
             more = f"; {self.refused_examples} of {self.examples} examples {self.refusal}"
             return replace(judgement, summary=judgement.summary + more)

@@ -48,7 +48,7 @@ class ChecksReady:
 
 @dataclass(frozen=True)
 class Measured:
-    """How exact the results were: rows of the report's `accuracy` (see `accuracy.rows`).
+    """The accuracy of the results: rows of the report's `accuracy` (see `accuracy.rows`).
 
     effort: how many examples and elements were judged, and in how many seconds (they differ from
     run to run): all of it, and the framework's own share.
@@ -84,7 +84,7 @@ class Job:
 
     questions are those of case files; plan is what is generated beside them, for `surfaces` (all
     of the backend's if empty). promised, signature: of a loss of the user's own, the dtypes in
-    which it is due to accept what the formula allows, and what it takes. eager: how to open a
+    which it must accept what the formula allows, and what it takes. eager: how to open a
     session in eager mode, where `open` is in another, to compare the two. whole: nothing was
     filtered out, so that a known deviation which nothing asked about is stale.
     """
@@ -265,7 +265,7 @@ def run_case(
     known: Mapping[str, Known] | None = None,
     eager: Session | None = None,
 ) -> list[Check]:
-    """The checks of one question; eager: a session in eager mode, for what compares the two.
+    """The checks of one case; eager: a session in eager mode, for what compares the two.
 
     Raises BackendUnavailable where no worker can be had any more.
     """

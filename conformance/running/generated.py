@@ -40,7 +40,7 @@ EARLIER_CALL = "something from an earlier call was kept"
 class GeneratedRun:
     """The generated questions of one backend.
 
-    surfaces: which of the backend's are asked; promised: the dtypes in which they are due to
+    surfaces: which of the backend's are asked; promised: the dtypes in which they are expected to
     accept what the formula allows; signature: what they take;
     known: what this release is known to do, by check id; eager: a session in eager mode, where
     `session` is in another, to compare the two, and eager_known what the release is known to do
@@ -95,11 +95,11 @@ class GeneratedRun:
             aggregates = self._put(group, tested)
             if aggregates:
                 yield group.title, self._concluded(aggregates)
-        yield "contracts seen in passing", self._concluded(self._seen)
+        yield "contracts checked along the way", self._concluded(self._seen)
 
     def alone(self, surface: str, group: Group) -> tuple[dict[str, Aggregate], tuple[Check, ...]]:
         """One group put to one surface: its folds, and the checks made of them and of the contracts
-        seen in passing. Raises as `checks` does."""
+        seen along the way. Raises as `checks` does."""
         self._seen = {}
         aggregates = self._put(group, (self._tested_surface(surface),))
         return aggregates, (*self._concluded(aggregates), *self._concluded(self._seen))
@@ -181,7 +181,7 @@ class GeneratedRun:
             self._aggregate(aggregates, same, known).add(about, outcomes[first], outcome)
 
     def _watch(self, family: CaseFamily, case: Case, outcome: Outcome) -> None:
-        """What is seen in passing: forms and arguments, of calls that were answered."""
+        """What is seen along the way: forms and arguments, of calls that were answered."""
         answered = isinstance(outcome.of(family.quantity), Array)
         if family.kind not in ("property", "reduction") or not answered:
             return
@@ -281,7 +281,7 @@ class GeneratedRun:
         return right
 
     def _compact(self, aggregates: Sequence[Aggregate]) -> dict[str, Example]:
-        """Small calls in the place of large ones that conform, found to conform too, by check id.
+        """Small calls instead of large ones that conform, found to conform too, by check id.
 
         The findings stay those of the large ones.
         """
@@ -412,7 +412,7 @@ def _gives(example: Example) -> bool:
 def capabilities_of(aggregates: Iterable[Aggregate]) -> Capabilities:
     """Which quantities each surface gave in each dtype, from the checks of what is accepted.
 
-    Zeros in the place of a gradient deviate there, once, and are not asked about any further. What
+    Zeros instead of a gradient deviate there, once, and are not asked about any further. What
     is compared with eager mode beside them does not count: zeros may well be equal.
     """
     capabilities: dict[tuple[str, str], list[str]] = {}

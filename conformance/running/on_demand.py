@@ -1,6 +1,6 @@
 """A backend asked in parts, in any order and none of them twice: what test items are made of.
 
-A run asks everything of a backend; a part is one question of a case file, or one group of what is
+A run asks everything of a backend; a part is one case of a case file, or one group of what is
 generated, put to one surface in one dtype. Parts share a session, and what they learn about it.
 """
 
@@ -61,7 +61,7 @@ class Started:
 class OnDemandRun:
     """The parts of one backend. `open` starts its session when the first part is asked.
 
-    `rows` has how exact the results were so far.
+    `rows` has the accuracy of the results so far.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class OnDemandRun:
         return self._still(run_case(at.session, case, self._adapter, self._grade, at.known))
 
     def part(self, part: OnDemandGroup) -> list[Check]:
-        """The checks of a part: its own, and of the contracts seen in passing while it was asked.
+        """The checks of a group: its own, and of contracts checked along the way.
 
         None where the surface does not give what the part is about. Raises BackendUnavailable.
         """

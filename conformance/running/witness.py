@@ -1,4 +1,4 @@
-"""The evidence of a check: its question as JSON, what was due, what came, and a paste."""
+"""The evidence of a check: its question as JSON, what was due, the result, and a paste."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def checks(
 def not_tested(
     case: Case, judgement: Judgement, backend: Backend, adapter: AdapterFile
 ) -> list[Check]:
-    """The checks of a question that was not put to the backend, and why."""
+    """The checks of a question that was not run against the backend, and why."""
     nothing = Unsupported(judgement.summary)
     wanted = case.call.want
     return [check_of(case, q, judgement, nothing, backend, adapter) for q in wanted]
@@ -268,7 +268,7 @@ def _promise_json(promise: Promise, call: Call) -> Json:
 
 
 def case_from_json(kept: Json) -> Case:
-    """Raises KeyError, TypeError or ValueError where the JSON is not a question's."""
+    """Raises KeyError, TypeError or ValueError where the JSON is not a case's."""
     call = call_from_json(kept["call"])
     expect = kept["expect"]
     shape = expect["shape"]

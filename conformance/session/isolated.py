@@ -59,10 +59,10 @@ class IsolatedSession:
     timeout: seconds for a call; start_timeout: for a start, imports of the framework included;
     memory_limit: bytes that a worker may grow beyond what it used after its start (one that has
     grown by half of that between two calls is replaced);
-    losses: callables of the user's own in the place of the framework's, each a surface;
+    losses: callables of the user's own instead of the framework's, each a surface;
     fragile: a refusal leaves the framework in a state in which the next call may kill it, and
     calls kill it at random: a worker that refused is replaced, a call that died is tried twice;
-    variables: environment variables set for the worker beside the inherited ones.
+    variables: environment variables set for the worker on top of the inherited ones.
 
     Raises BackendUnavailable. For one user at a time: calls must not overlap.
     """
@@ -627,7 +627,7 @@ class _TilesTalk:
 
 @dataclass(eq=False)
 class _Flight:
-    """A batch on its way: which worker has it, if any, and what came of it at last."""
+    """A batch on its way: which worker has it, if any, and the result of it at last."""
 
     calls: tuple[Call, ...]
     serial: int = 0

@@ -1,4 +1,4 @@
-"""A loss of the user's own, in the place of the framework's."""
+"""A loss of the user's own, instead of the framework's."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class OwnLoss:
 
 @dataclass(frozen=True)
 class Closure:
-    """A callable of this process in the place of the framework's loss; it cannot be sent.
+    """A callable of this process instead of the framework's loss; it cannot be sent.
 
     It is called as a loss of the user's own is; surface is what reports call it.
     """

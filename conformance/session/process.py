@@ -73,7 +73,7 @@ def environment(python: str, additions: Mapping[str, str]) -> dict[str, str]:
     """The worker's environment variables.
 
     PYTHONPATH, PYTHONHOME and their like were meant for the interpreter that runs the suite; in
-    another one they would put this one's numpy in the place of its own. The same interpreter
+    another one they would put this one's numpy instead of its own. The same interpreter
     keeps them. `additions` come last (Ascend's toolkit, for one, lives on PYTHONPATH).
     """
     same = os.path.abspath(python) == os.path.abspath(sys.executable)

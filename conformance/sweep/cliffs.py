@@ -17,10 +17,10 @@ Json = dict[str, Any]
 
 SAID = {
     "zero": "{what} is 0",
-    "flushed": "{what} is 0 where a subnormal number is due",
+    "flushed": "{what} is 0 where a subnormal number is expected",
     "strict": "{what} is beyond the strict grade",
     "stable": "{what} is beyond the stable grade",
-    "other_kind": "{what} is infinite or NaN where a number is due",
+    "other_kind": "{what} is infinite or NaN where a number is expected",
 }
 WHAT = {"forward": "loss", "grad.logits": "gradient"}
 FEWEST = 16
@@ -49,7 +49,9 @@ class Cliff:
             return where
         expected = _expected(self.cell, self.span.worst)
         at = _shown(dtype, self.span.worst)
-        return f"{where}; worst at x = {at}: {expected:.9g} is due, {self.span.ulps:.4g} ulp away"
+        return (
+            f"{where}; worst at x = {at}: expected {expected:.9g}, off by {self.span.ulps:.4g} ulp"
+        )
 
     def json(self) -> Json:
         span = self.span

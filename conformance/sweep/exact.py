@@ -26,7 +26,7 @@ CLOSE = 2.0**-20
 
 @dataclass(frozen=True)
 class Judged:
-    """Results held against the truth, element by element, and what each element is marked with."""
+    """Results compared with the truth, element by element, and what each element is marked with."""
 
     bits: NDArray[Any]
     got: Floats
@@ -128,7 +128,7 @@ def judged(bits: NDArray[Any], result: Array, expected: Truth) -> Judged:
         # No reference is finer than the grid of float64's own subnormals (see `judge`).
         grid = 4 * FLOATS["float64"].smallest_subnormal
         certain = expected.uncertainty <= np.maximum(tolerance.REFERENCE_SHARE * expected.ulp, grid)
-        # One that is due, or where the tolerance reaches to the overflow.
+        # One that is expected, or where the tolerance reaches to the overflow.
         as_due = np.isinf(got) & ~found.other_kind
         as_due |= np.isnan(got) & np.isnan(expected.high)
         same_sign = np.sign(got) == np.sign(expected.high)

@@ -58,7 +58,7 @@ SLACK = 1e-9
 LARGE = np.array(EDGES[8:])
 
 SURE = 1.0
-"""Ulps up to which a subnormal result bears no mark, whatever is due."""
+"""Ulps up to which a subnormal result bears no mark, whatever is expected."""
 SURE_NORMAL = 4.0
 """... and a normal one: k·u·|due| alone is 8 unit roundoffs, which are 4 ulps or more."""
 MARKED = ("zero", "flushed", "strict", "stable")
@@ -134,7 +134,7 @@ def _sigmoid(x: Any, sign: float, decay: Any, expected: Any) -> None:
 
 @njit(fastmath=FASTMATH, error_model="numpy", cache=True)
 def _truth(x: Any, way: Any, powers: Any, decay: Any, expected: Any) -> None:
-    """What is due of a chunk: way is (formula, sign, at zero, slope), see `way_of`."""
+    """What is expected of a chunk: way is (formula, sign, at zero, slope), see `way_of`."""
     if way[0] == LINEAR:
         for i in range(CHUNK):
             expected[i] = way[2] + way[3] * np.float64(x[i])
@@ -148,7 +148,7 @@ def _truth(x: Any, way: Any, powers: Any, decay: Any, expected: Any) -> None:
 
 @njit(fastmath=FASTMATH, error_model="numpy", cache=True)
 def truths(x: Any, way: Any, expected: Any) -> None:
-    """What is due of many logits, a multiple of CHUNK, into due."""
+    """What is expected of many logits, a multiple of CHUNK, into due."""
     powers = np.empty(CHUNK, np.int64)
     decay = np.empty(CHUNK, np.float64)
     for start in range(0, x.size, CHUNK):
@@ -322,7 +322,7 @@ def _could_raise(
     """Whether a chunk whose largest error is `worst` ulps could raise one of the values seen.
 
     Logits and values due run one way: reach is the smallest |x|, first and last are the ends of
-    what is due.
+    what is expected.
     """
     s0, s1, strict, r0, r1, r2, rtol = sizes
     least, most = min(first, last), max(first, last)
@@ -432,7 +432,7 @@ def tile(
 
 
 def way_of(exponent: int, positive: bool, target: int, gradient: bool) -> tuple[float, ...]:
-    """How to work out what is due of logits of one sign and exponent: (formula, sign, at zero,
+    """How to work out what is expected of logits of one sign and exponent: (formula, sign, at zero,
     slope). Of the gradient the magnitude: it is negative for target 1."""
     sign = 1.0 if target == 0 else -1.0
     rising = positive == (target == 0)

@@ -88,7 +88,7 @@ class SweepPlan:
         return self.dtype != "float64"
 
     def cells(self, tested: Sequence[TestedSurface]) -> Iterator[Cell]:
-        """Surfaces vary fastest: what is due is then worked out once for all of them."""
+        """Surfaces vary fastest: what is expected is then worked out once for all of them."""
         for target, pos_weight in grid(self.dtype):
             for quantity in QUANTITIES[self.quantity]:
                 for surface in tested:

@@ -146,7 +146,7 @@ def failure_json(failure: Failure) -> Json:
     elif isinstance(failure, Crashed):
         said = failure.cause
     elif isinstance(failure, TimedOut):
-        said = f"no answer within {failure.seconds:g} s"
+        said = f"no result within {failure.seconds:g} s"
     else:
         said = failure.reason
     return {"kind": kind, "said": said}

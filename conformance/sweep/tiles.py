@@ -208,7 +208,7 @@ class TileJudge:
         return figures
 
     def _special(self, words: NDArray[np.uint32], got: NDArray[np.float32]) -> Figures:
-        """Infinite logits, and NaN, for which NaN is due."""
+        """Infinite logits, and NaN, for which NaN is expected."""
         with np.errstate(invalid="ignore"):  # a signalling NaN is quieted
             x = words.view(np.float32).astype(np.float64)
         if np.isnan(x[0]):

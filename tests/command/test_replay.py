@@ -46,7 +46,7 @@ def test_still_deviates(
     assert main(["replay", str(file), check, "--adapter", str(adapter)]) == 1
     out = capsys.readouterr().out
     assert "still deviates (deviates → deviates" in out
-    assert "import numpy as np" in out and "is due" in out
+    assert "import numpy as np" in out and "expected" in out
 
 
 def test_fixed(deviating: tuple[Path, str, Path], capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,5 +37,5 @@ def few_reports() -> list[Json]:
         lost_workers=[{"after": "this", "cause": "that"}],
         accuracy=run["accuracy"][:4],
     )
-    sweep = REPORTS / "sweeps" / "oneflow-0.9.0-cpu-eager-sweep-float32.json"
+    sweep = REPORTS / "sweeps" / "oneflow-0.9.0-cpu-eager-sweep-float32.json.gz"
     return [run, read(sweep)]

@@ -84,7 +84,7 @@ def test_the_worst_of_neighbours_is_drawn_where_it_is() -> None:
 
 
 def test_blocks_that_were_not_swept_leave_a_gap() -> None:
-    row = rows(SWEEPS / "torch-2.13.0+cpu-cpu-eager-sweep-float16.json")[0]
+    row = rows(SWEEPS / "torch-2.13.0+cpu-cpu-eager-sweep-float16.json.gz")[0]
     row["sweep"]["blocks"] = [b for b in row["sweep"]["blocks"] if b["block"] != "+2^3"]
     assert figure(row, "", "").outline.count("M") == 2
 
@@ -121,7 +121,7 @@ def test_the_grades_are_those_that_counted(file: Path) -> None:
 
 def test_a_tolerance_by_hand() -> None:
     """The loss at target 0 near logit 0: k = 8, S = 1 + |x| = 1, loss ln 2 of ulp 2^-24."""
-    row = rows(SWEEPS / "torch-2.13.0+cpu-cpu-eager-sweep-float32.json")[0]
+    row = rows(SWEEPS / "torch-2.13.0+cpu-cpu-eager-sweep-float32.json.gz")[0]
     assert (row["quantity"], row["sweep"]["name"]) == ("forward", "target-0")
     axis = Axis.of("float32")
     bins = bins_of(axis, row["sweep"]["blocks"])
@@ -168,7 +168,7 @@ def test_all_is_inside_the_drawing(file: Path) -> None:
 
 
 def test_cliffs_stand_at_their_logits_and_are_told() -> None:
-    row = rows(SWEEPS / "mindspore-2.10.0-cpu-eager-sweep-float32.json")[1]
+    row = rows(SWEEPS / "mindspore-2.10.0-cpu-eager-sweep-float32.json.gz")[1]
     made, axis = figure(row, "", ""), Axis.of("float32")
     assert [lane.name for lane in made.lanes] == [
         LANES[mark] for mark in LANES if any(c["name"] == mark for c in row["sweep"]["cliffs"])

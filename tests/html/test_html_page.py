@@ -351,7 +351,7 @@ def test_a_new_failure_is_seen_in_the_head_the_matrix_and_in_full(
     head = found.one("ul", cls="releases")
     checks = paddle.report["checks"]
     known = sum(c["verdict"] == "known" for c in checks)
-    counted = f" of {len(checks):,} checks, beside {known} known"
+    counted = f" of {len(checks):,} checks, and {known} known"
     assert WORDS[verdict] in head.text and counted in head.text
     surface = check["surface"].removeprefix("paddle.")
     cell = matrix(found)[surface, "loss", "paddle 3.3.1 cpu, eager"]
@@ -376,7 +376,7 @@ def test_what_the_document_promises_and_breaks_is_under_its_claims(paddle: Kept)
     check.update(verdict="deviates", summary="the planted summary")
     found = tree(page([paddle]))
     head = " ".join(found.one("ul", cls="releases").text.split())
-    assert "worst: claims of nn" in head and "kept" in head
+    assert "worst: claims of nn" in head and "passed" in head
     claims = next(t for t in found.all("table", cls="claims") if "deviates" in t.text)
     row = claims.one("tbody").all("tr")[0]
     assert row.one("q").text == check["source"]["sentence"] and "deviates 1" in row.text
@@ -418,3 +418,14 @@ def test_changes_are_in_their_chapter_and_in_their_cell(paddle: Kept) -> None:
 
 def test_nothing_compared_is_said(text: str) -> None:
     assert "Not compared: no earlier reports were given" in text
+
+
+def test_findings_come_first_and_each_has_its_code(root: Element) -> None:
+    headings = [e.text.strip() for e in root.all("h2")]
+    assert headings[0] == "Findings" and "The matrix" in headings[1]
+    section = next(e for e in root.all("section")
+                   if e.attributes.get("aria-labelledby") == "findings")  # fmt: skip
+    report = read(REPORTS / "paddle-3.3.1-cpu-eager.json.gz")
+    for finding in report["findings"]:
+        assert finding["title"] in section.text
+        assert finding["reproduce"].splitlines()[0] in section.text

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bce_conformance.judging.errors import truth
-from bce_conformance.judging.rules import Judgement, compare, judge, one_line, telling_line
+from bce_conformance.judging.rules import Judgement, compare, decisive_line, judge, one_line
 from bce_conformance.judging.tolerance import Grade
 from bce_conformance.model.call import (
     FORWARD,
@@ -113,7 +113,7 @@ class TestReference:
         wrong[0, 1] *= 1.02
         found = verdict(self.held, array(wrong))
         assert found.worst == (0, 1)
-        assert f"{exact(self.tested)[0, 1]:.17g} is due at [0, 1]" in found.summary
+        assert f"expected {exact(self.tested)[0, 1]:.4g} at [0, 1], got " in found.summary
 
     @pytest.mark.parametrize(
         "result",
@@ -123,11 +123,11 @@ class TestReference:
     def test_another_shape_deviates(self, result: Array) -> None:
         found = verdict(self.held, result)
         assert (found.verdict, found.axis) == ("deviates", "semantics")
-        assert "shape [2, 3] is due" in found.summary
+        assert "expected shape [2, 3], got" in found.summary
 
     def test_another_dtype_deviates(self) -> None:
         found = verdict(self.held, array(exact(self.tested), "float64"))
-        assert found.verdict == "deviates" and "float32 is due" in found.summary
+        assert found.verdict == "deviates" and "expected float32, got" in found.summary
 
     def test_mixed_dtypes_leave_the_dtype_open(self) -> None:
         mixed = replace(self.tested, target=array(TARGET, "float64"))
@@ -142,7 +142,7 @@ class TestReference:
 
     def test_a_refusal_deviates(self) -> None:
         found = verdict(self.held, RAISED)
-        assert found.verdict == "deviates" and "raised MyError: no" in found.summary
+        assert found.verdict == "deviates" and "got MyError: no" in found.summary
 
     def test_what_the_document_promises_counts_not_what_was_said(self) -> None:
         shouted = replace(self.tested, options={"reduction": "SUM"})
@@ -386,7 +386,7 @@ def test_messages_lose_their_colours_and_rules() -> None:
     ],
 )  # fmt: skip
 def test_the_line_that_says_why(stderr: tuple[str, ...], said: str) -> None:
-    assert telling_line(stderr) == said
+    assert decisive_line(stderr) == said
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ BAD = [
     ("a shape that is none", ACTUAL, "{value: 0, shape: grown}", 11, 32, "a shape or the word"),
     ("a dtype that is none", ACTUAL, "{dtype: double}", 11, 22, "a dtype, or the argument"),
     ("what is due anyway", ACTUAL, "{reference: {weight: null}}", 11, 14, "something else than"),
-    ("accepted, as is due", ACTUAL, "{accepts: true}", 11, 14, "a refusal is due where"),
+    ("accepted, as is due", ACTUAL, "{accepts: true}", 11, 14, "a case that must be refused"),
     ("the dtype of no argument", ACTUAL, "{dtype: weight}", 11, 14, "the call has no weight"),
     ("a shape of a gradient", ACTUAL, "{value: 0, shape: broadcast}", 11, 32, "held to the shape"),
     ("gradients in a witness", "reduction: none}", "gradients: [logits]}", 13, 75, "no gradients"),

@@ -33,7 +33,7 @@ def test_a_wrong_loss_fails_with_its_witness_and_no_code_of_ours(project, run) -
     result.stdout.fnmatch_lines([
         ">       bce_conformance.check(losses.half_weighted, *",
         "E       AssertionError: half_weighted on numpy * (cpu, eager): * of * checks fail",
-        "E       deviates: property/mean-with-weight[[]float32,mean[]]: * is due; got *",
+        "E       deviates: property/mean-with-weight[[]float32,mean[]]: expected *, got *",
         "E         the formula: “L = w·*the mean divides by the number of elements.*”",
         "E         logits * = 0x* (float32)",
         "E         got * = 0x* (float32)",
@@ -76,7 +76,7 @@ def test_a_loss_of_input_and_target_alone(project, run) -> None:
     result = run()
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines([
-        "E       deviates: property/hard-targets[[]float16,mean[]]: * is due; got inf, *",
+        "E       deviates: property/hard-targets[[]float16,mean[]]: expected *, got inf*",
         "E           print(own_loss(logits, target))",
     ])  # fmt: skip
 
@@ -125,7 +125,7 @@ def test_what_is_asked_for_by_name_is_due_to_be_accepted(project, run) -> None:
     """)
     result = run()
     result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["E *: documented to work; raised TypeError: float32 only*"])
+    result.stdout.fnmatch_lines(["E *: expected a result; got TypeError: float32 only*"])
 
 
 def test_a_loss_of_which_nothing_could_be_judged_has_not_passed(project, run) -> None:
@@ -177,7 +177,7 @@ def test_the_marker_checks_what_the_test_returns(project, run_apart) -> None:
     result.assert_outcomes(passed=3, failed=2)
     result.stdout.fnmatch_lines([
         "naive on numpy * (cpu, eager): * of * checks fail",
-        "bce_conformance: test_nothing is marked, so it is due to return a loss, and returned None",
+        "bce_conformance: test_nothing is marked, so it must return a loss, and returned None",
     ])  # fmt: skip
     for name in OURS:
         result.stdout.no_fnmatch_line(f"*{name}*")

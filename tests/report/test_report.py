@@ -333,11 +333,11 @@ class TestSummary:
 
     def test_the_strict_grade_names_what_conforms(self, report: Json) -> None:
         named = [
-            generated(f"tails[{i}]", strict=False, summary="0 where 3e-8 is due") for i in range(3)
+            generated(f"tails[{i}]", strict=False, summary="got 0, expected 3e-8") for i in range(3)
         ]
         page = summary([variants(report, [*named, generated("other", strict=True)])], [])
         assert "<summary>3 conform, and are named by the strict grade</summary>" in page
-        assert "- `s/property/tails` (`[0]` and 2 more): 0 where 3e-8 is due" in page
+        assert "- `s/property/tails` (`[0]` and 2 more): got 0, expected 3e-8" in page
         assert "s/property/other" not in page
 
 
@@ -375,9 +375,9 @@ class TestExactness:
         grades = {"stable": "within", "strict": "beyond"}
         measured["accuracy"][0].update(grades=grades, beyond_strict_at=at)
         jsonschema.validate(measured, SCHEMA)
-        message = "float32 forward 0 where 3.4e-8 is due (logits -17.2 target 0)"
+        message = "float32 forward: got 0, expected 3.4e-8 (logits -17.2 target 0)"
         assert message in printed(terminal.exact(measured, 100), 100)
-        assert "0.0 where 3.3894e-08 is due, at logits -17.200000762939453 (0xc189999a)" in (
+        assert "got 0.0, expected 3.3894e-08, at logits -17.200000762939453 (0xc189999a)" in (
             summary([measured], []).replace("\\", "")
         )
 

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 
 from ..diff import LABELS, Difference
 from ..document import is_sweep
+from ..findings_text import counted as counted_findings
+from ..findings_text import numbers, spans
 from .backend import Backend, backends, bare, counted, plural
 from .changed import changed, note_changes
-from .evidence import Held, Kept, reason
+from .evidence import LONGEST_PASTE, MOST_TOLERANCES, Held, Kept, reason
 from .grid import groups
 from .surface import Once, surfaces
-from .view import GRAVEST, Column, Elsewhere, Fact, Page, Surface, gravest
+from .view import GRAVEST, Card, Column, Elsewhere, Fact, Page, Paste, Surface, gravest
 
 
 def view(reports: Sequence[Kept], differences: Sequence[Difference] | None) -> Page:
@@ -49,6 +51,8 @@ def _column(each: Backend, figures: Once) -> Column:
         where=where,
         verdict=gravest(h.verdict for h in held) if held else "unsupported",
         headline=_headline(held, each),
+        sentence=_sentence(each),
+        cards=tuple(_cards(each)),
         worst=None if worst is None else worst.where,
         worst_told="" if worst is None else worst.told,
         counts=counted(held),
@@ -72,13 +76,43 @@ def _places(made: Sequence[Surface], framework: str) -> Iterator[_Place]:
         name, claims = bare(surface.name, framework), surface.claims
         if claims is not None:
             rank = (-float(GRAVEST.index(claims.verdict)), -2.0)
-            told = f"{claims.kept} of {claims.all} kept"
+            told = f"{claims.kept} of {claims.all} passed"
             yield _Place(rank, Elsewhere(claims.anchor, f"claims of {name}"), told)
         for detail in surface.details:
             share, told = detail.share, detail.number
             rank = (-float(GRAVEST.index(detail.verdict)), -1.0 if share is None else share)
-            told += "" if share is None else " × the tolerance"
+            told += " × the tolerance" if share is not None and share < MOST_TOLERANCES else ""
             yield _Place(rank, Elsewhere(detail.anchor, f"{detail.name} of {name}"), told)
+
+
+def _sentence(each: Backend) -> str:
+    """How many findings, and whether the release conforms."""
+    found = [finding for kept in each.kept for finding in kept.report["findings"]]
+    new = [finding for finding in found if finding["verdict"] != "known"]
+    if new:
+        return f"{counted_findings(found)}."
+    return (
+        f"Nothing new deviates: {counted_findings(found)}." if found else "Conforms: no findings."
+    )
+
+
+VERDICTS = {"new": "deviates", "fixed": "fixed", "known": "known"}
+"""The verdict by which a finding is marked."""
+
+
+def _cards(each: Backend) -> Iterator[Card]:
+    for kept in each.kept:
+        for finding in kept.report["findings"]:
+            crash = finding["severity"] == "crash" and finding["verdict"] == "new"
+            code = finding["reproduce"]
+            fits = bool(code) and len(code) <= LONGEST_PASTE
+            yield Card(
+                verdict="crashed" if crash else VERDICTS[finding["verdict"]],
+                title=finding["title"],
+                numbers=numbers(finding),
+                spans=spans(finding),
+                paste=Paste(finding["id"], code if fits else None, kept.replay(finding["id"])),
+            )
 
 
 FAILED = {
@@ -106,7 +140,7 @@ def _headline(held: Sequence[Held], each: Backend) -> str:
     )
     what = "sweeps only: " if all(is_sweep(kept.report) for kept in each.kept) else ""
     if failing:
-        more = f", beside {on_record}" if known else ""
+        more = f", and {on_record}" if known else ""
         return f"{what}{failing} of {among}{more}"
     if known:
         return f"{what}nothing new deviates; {on_record} among {among}"
@@ -139,7 +173,7 @@ def _environment(each: Backend) -> Iterator[Fact]:
                         f"grade {suite['grade']}")  # fmt: skip
     for kept in each.kept:
         times, report = kept.report["times"], kept.report
-        told = f"{report['questions']:,} questions in {times['seconds']:,} s"
+        told = f"{report['questions']:,} tests in {times['seconds']:,} s"
         made = times.get("generated") or {}
         if made.get("elements"):
             told += f"; generated: {made['examples']:,} examples, {made['elements']:,} elements"

@@ -26,6 +26,9 @@ MOST_LISTED = 12
 """Checks of one reason that are listed beside the one in full; more are counted."""
 BAD = FAILING | {"known"}
 
+MOST_TOLERANCES = 1000.0
+"""Beyond that a multiple of the tolerance tells nothing: the result is another one."""
+
 EXACT_COLUMNS = ("elements", "median", "99 %", "largest", "nearest", "of strict", "of stable",
                  "rtol at atol 0", "or at another atol")  # fmt: skip
 
@@ -102,7 +105,10 @@ def share_of_row(row: Json, grade: tolerance.Grade) -> float | None:
 
 
 def share_shown(share: float | None) -> str:
-    return "–" if share is None else short(share)
+    """The largest error as a multiple of the tolerance; a wrong formula has no such measure."""
+    if share is None:
+        return "–"
+    return short(share) if share < MOST_TOLERANCES else "wrong"
 
 
 def relative(row: Json) -> float:
@@ -196,7 +202,7 @@ def worst_of(rows: Sequence[Json], held: Sequence[Held]) -> Worst | None:
         at = row["at"]
         part = f", sweep, {swept(row)}" if "sweep" in row else ""
         title = f"{short(row['max_ulp'])} ulp: {row['dtype']}, reduction {row['reduction']}{part}"
-        told = f"{at['got']['value']} where {at['due']} is due, {element(at)}"
+        told = f"got {at['got']['value']}, expected {at['due']}, {element(at)}"
         code = at["reproduce"]
         fits = code and len(code) <= LONGEST_PASTE
         return Worst(title, told, Paste(title, code, "") if fits else None)

@@ -31,9 +31,9 @@ MEANINGS = {
     "fixed": "on the list of known deviations, and no longer there: the entry is stale",
     "known": "deviates as is on record for this release; fails no run",
     "refused": "the reference is too uncertain to judge",
-    "conforms": "what was due came, within the stable grade",
+    "conforms": "as expected, within the stable grade",
     "characterised": "the documents leave it open: recorded, not judged",
-    "unsupported": "cannot be asked here; never a pass",
+    "unsupported": "not available here; never a pass",
 }
 
 
@@ -203,6 +203,17 @@ class Fact:
 
 
 @dataclass(frozen=True)
+class Card:
+    """A finding: its title, the two numbers, where it was seen, and code that shows it."""
+
+    verdict: str
+    title: str
+    numbers: str
+    spans: str
+    paste: Paste
+
+
+@dataclass(frozen=True)
 class Column:
     """A backend on a device in a mode: a column of the matrix, and a chapter of the page."""
 
@@ -212,6 +223,8 @@ class Column:
     where: str
     verdict: str
     headline: str
+    sentence: str
+    cards: tuple[Card, ...]
     worst: Elsewhere | None
     worst_told: str
     counts: tuple[Count, ...]
