@@ -98,7 +98,7 @@ def validate(options: argparse.Namespace) -> int:
         otherwise=deviates_otherwise(read(report)),
         unfinished=unfinished(read(published), read(report)),
     )
-    matrix = (folder / "summary.md").read_text(encoding="utf-8").split("\n## ")[0]
+    matrix = front((folder / "summary.md").read_text(encoding="utf-8"))
     page = outcome.page(changes.read_text(encoding="utf-8"), matrix)
     atomically(folder / "page.md", page)
     add_to_job_page(page)
@@ -107,7 +107,13 @@ def validate(options: argparse.Namespace) -> int:
     return outcome.status
 
 
-# ---- what is asked for
+def front(summary: str) -> str:
+    """The findings and the matrix of a summary, without the sections of each release below."""
+    findings, heading, rest = summary.partition("\n## What passed and failed\n")
+    return findings + heading + rest.split("\n## ")[0]
+
+
+# ---- the requirement
 
 
 def parsed(text: str) -> Requirement:

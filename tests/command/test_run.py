@@ -36,7 +36,7 @@ def test_conforms(tmp_path: Path) -> None:
     done = run("run", "--only", "cases", "--backend", "numpy", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    assert "0 deviate" in done.stdout
+    assert "0 failing checks" in done.stdout
     assert done.stdout.endswith("nothing deviates: exit status 0\n")
     (report,) = reports(tmp_path / "bce-reports")
     assert set(report["summary"]) == {"conforms"}

@@ -277,7 +277,7 @@ def test_what_is_no_report_is_told(tmp_path: Path) -> None:
     file = tmp_path / "x.json"
     file.write_text("{}", encoding="utf-8")
     assert "expected a report of schema" in merged(tmp_path / "o", file, status=2)
-    assert "No such file" in merged(tmp_path / "o", tmp_path / "y.json", status=2)
+    assert "no such file" in merged(tmp_path / "o", tmp_path / "y.json", status=2)
 
 
 def test_shards_of_a_run_are_joined(tmp_path: Path) -> None:
