@@ -33,6 +33,8 @@ from bce_conformance.report.read import read
 from bce_conformance.report.write import atomically
 
 ROOT = Path(__file__).resolve().parent.parent
+RELEASES = ROOT / ".tox" / "releases"
+"""Where the environments of releases under validation are made."""
 Json = dict[str, Any]
 
 ENVIRONMENTS = {
@@ -151,9 +153,12 @@ def age(report: Path) -> Version:
 
 
 def built(requirement: Requirement, backend: str) -> str:
-    """The interpreter of the framework's tox environment. Raises Stopped where there is none."""
-    command = [sys.executable, "-m", "tox", "run", "-e", backend, "--force-dep", str(requirement),
-               "--skip-missing-interpreters", "false"]  # fmt: skip
+    """The interpreter of an environment of the release's own; the others stay as they are.
+
+    Raises Stopped where it cannot be built.
+    """
+    command = [sys.executable, "-m", "tox", "run", "-e", backend, "--workdir", str(RELEASES),
+               "--force-dep", str(requirement), "--skip-missing-interpreters", "false"]  # fmt: skip
     if not pinned(requirement):
         command.append("--recreate")  # what is there may satisfy it and yet not be the newest
     # This is run by tox itself, whose own settings are about another environment.
@@ -162,19 +167,13 @@ def built(requirement: Requirement, backend: str) -> str:
     if done != 0:
         message = f"could not be built with {requirement}, or does not import it: tox exited with"
         raise Stopped(NOT_STARTED, f"the tox environment {backend} {message} {done}")
-    return interpreters()[backend]
+    return str(RELEASES / backend / "bin" / "python")
 
 
 def pinned(requirement: Requirement) -> bool:
     exact = any(s.operator in ("==", "===") and not s.version.endswith(".*")
                 for s in requirement.specifier)  # fmt: skip
     return exact or requirement.url is not None
-
-
-def interpreters() -> dict[str, str]:
-    """Backend → interpreter, from BCE_INTERPRETERS, which tox.ini sets."""
-    pairs = os.environ.get("BCE_INTERPRETERS", "").split(",")
-    return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
 
 
 def run(backend: str, python: str, folder: Path, profile: str) -> Path:
