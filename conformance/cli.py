@@ -1,8 +1,8 @@
 """The command line: arguments in, exit status out. Each command lives beside what it uses.
 
 Exit status: 0 conforms; 1 deviations, crashes or hangs; 2 wrong usage or an invalid file;
-3 a backend could not be started; 130 interrupted (with a valid report of what had finished);
-70 an error of this program.
+3 a backend could not be started, nothing was judged, or a report could not be written; 130
+interrupted (with a valid report of what had finished); 70 an error of this program.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from .commands import UsageError
 from .judging.tolerance import GRADES
 from .report.diff import DRIFT
 from .report.read import ReportError
+from .report.write import CannotWriteError
 from .sweep import plan
 
 DEBUG = "BCE_CONFORMANCE_DEBUG"
@@ -38,6 +39,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (CaseFileError, UsageError, AdapterError, ReportError) as error:
         print(error, file=sys.stderr)
         return 2
+    except CannotWriteError as error:
+        print(f"bce-conformance: {error}", file=sys.stderr)
+        return 3
+    except MemoryError:
+        print("bce-conformance: not enough memory", file=sys.stderr)
+        return 3
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
@@ -72,12 +79,12 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"bce-conformance {__version__}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    _add_run(commands.add_parser("run", help="put every question to one or more backends"))
-    _add_sweep(commands.add_parser("sweep", help="every logit of a dtype, one after the other"))
+    _add_run(commands.add_parser("run", help="test one or more backends"))
+    _add_sweep(commands.add_parser("sweep", help="test every logit of a dtype"))
     _add_diff(commands.add_parser("diff", help="what changed between two reports or folders"))
     _add_merge(commands.add_parser("merge", help="shards and backends into one folder"))
     _add_report(commands.add_parser("report", help="reports as a table, Markdown or HTML"))
-    _add_replay(commands.add_parser("replay", help="run the witness of a check again"))
+    _add_replay(commands.add_parser("replay", help="run the witness of a finding or check again"))
     _add_cases(commands.add_parser("cases", help="validate and list case files"))
     _add_backends(commands.add_parser("backends", help="which adapters and frameworks there are"))
     return top
@@ -115,9 +122,9 @@ def _add_run(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("--surface", action="append", default=[], metavar="NAME",
                      help="only this surface; may be repeated")  # fmt: skip
     sub.add_argument("--dtype", action="append", default=[], metavar="D",
-                     help="only questions with logits of this dtype; may be repeated")  # fmt: skip
+                     help="only tests with logits of this dtype; may be repeated")  # fmt: skip
     sub.add_argument("--profile", choices=("quick", "standard", "full"), default="standard",
-                     help="how much to ask; the documented claims are in each")  # fmt: skip
+                     help="how much to test; every profile has the documented claims")  # fmt: skip
     sub.add_argument("--seed", type=_natural, default=0, help="of all that is generated")
     sub.add_argument("--loss", action="append", default=[], metavar="FILE.py:CALLABLE",
                      help="your own loss(input, target, *, weight, reduction, pos_weight) in the "
@@ -126,7 +133,7 @@ def _add_run(sub: argparse.ArgumentParser) -> None:
                      help="only the case files, or only what is generated")  # fmt: skip
     sub.add_argument("--cases", type=Path, metavar="DIR",
                      help="case files in place of the shipped ones")  # fmt: skip
-    sub.add_argument("--shard", metavar="I/N", help="only every Nth question, from the Ith")
+    sub.add_argument("--shard", metavar="I/N", help="only every Nth test, from the Ith")
     sub.add_argument("--timeout", type=_positive, default=60.0, metavar="SECONDS",
                      help="for one call (default 60)")  # fmt: skip
     sub.add_argument("--junit", type=Path, metavar="FILE", help="write JUnit XML too")
@@ -217,7 +224,7 @@ def _add_report(sub: argparse.ArgumentParser) -> None:
 
 def _add_replay(sub: argparse.ArgumentParser) -> None:
     sub.add_argument("report", type=Path, metavar="REPORT", help="a report (JSON)")
-    sub.add_argument("check", metavar="CHECK-ID", help="the id of one of its checks")
+    sub.add_argument("check", metavar="ID", help="the id of one of its findings or checks")
     sub.add_argument("--python", metavar="PATH", help="interpreter (default: this one)")
     sub.add_argument("--adapter", type=Path, metavar="FILE.py", help="an adapter of your own")
     sub.add_argument("--loss", metavar="FILE.py:CALLABLE",

@@ -10,10 +10,27 @@ from pathlib import Path
 from typing import Any
 
 
+class CannotWriteError(Exception):
+    """A file that could not be written: its path, and why, in one line. The old file is intact."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        super().__init__(f"{str(path)[:300]}: cannot be written: {error.strerror or error}")
+
+
 def atomically(path: Path, text: str | bytes) -> None:
-    """Writes `path` in one step; an interrupted write leaves the old file, or none."""
+    """Writes `path` in one step; an interrupted write leaves the old file, or none.
+
+    Raises CannotWriteError where the disk is full, a limit is reached or a folder is in the way.
+    """
+    try:
+        _atomically(path, text)
+    except OSError as error:
+        raise CannotWriteError(path, error) from None
+
+
+def _atomically(path: Path, text: str | bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:100]}.")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(text if isinstance(text, bytes) else text.encode("utf-8"))
