@@ -35,7 +35,7 @@ def diagnoses(case: Case, quantity: str, result: Array) -> tuple[str, ...]:
     if not isinstance(promise, AgreesWithReference | HasValue | PrintedAs) or result.size == 0:
         return ()
     call = promise.reference_call if isinstance(promise, AgreesWithReference) else case.call
-    if call.logits.size > MOST_ELEMENTS or not np.all(np.isfinite(result.values)):
+    if call.logits.size > MOST_ELEMENTS:
         return ()
     with np.errstate(all="ignore"):
         return tuple(dict.fromkeys(_fitting(call, case.call, quantity, result)))
@@ -68,13 +68,19 @@ def _fitting(call: Call, given: Call, quantity: str, result: Array) -> Iterator[
 
 def _within(value: Floats, expected: Floats, allowed: Floats) -> bool:
     """Whether the formula itself gives this; a number where NaN is expected is something else."""
-    return bool(np.all((np.abs(value - expected) <= allowed) | (value == expected)))
+    close = np.abs(value - expected) <= allowed
+    return bool(np.all(close | _identical(value, expected)))
 
 
 def _fits(result: Array, value: Floats, allowed: Floats) -> bool:
     with np.errstate(all="ignore"):
         near = np.abs(result.values - value) <= 4 * allowed + 1e-6 * np.abs(value)
-    return bool(np.all(near & np.isfinite(value)))
+    return bool(np.all((near & np.isfinite(value)) | _identical(result.values, value)))
+
+
+def _identical(one: Floats, other: Floats) -> NDArray[np.bool_]:
+    """Where both are the same number, infinities and NaN included."""
+    return np.asarray((one == other) | (np.isnan(one) & np.isnan(other)))
 
 
 def guesses(call: Call, quantity: str, dtype: str, given: Call) -> Iterator[Guess]:

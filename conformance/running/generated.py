@@ -216,7 +216,7 @@ class GeneratedRun:
         if aggregate.failing:
             found = self._diagnoses(example, aggregate.family.quantity)
             if aggregate.family.kind != "special":  # there the values are the question
-                example = self._shrunk(aggregate, example)
+                example = self._shrunk(aggregate, example, found)
             judgement = example.judgement
             example = self._with_history(aggregate, example)
             judgement = example.judgement
@@ -304,7 +304,8 @@ class GeneratedRun:
                 found[aggregate.family.check_id] = smaller
         return found
 
-    def _shrunk(self, aggregate: Aggregate, example: Example) -> Example:
+    def _shrunk(self, aggregate: Aggregate, example: Example, found: Sequence[str]) -> Example:
+        """The smallest call that fails alike, and by one of the same diagnoses if any fits."""
         if not shrinks(example):
             return example
         most = TRIES_WHERE_COMPILED if self.plan.few_shapes else TRIES
@@ -312,14 +313,18 @@ class GeneratedRun:
 
         def again(call: Call) -> Example | None:
             self._tries += 1
-            return self._again(aggregate, example, call)
+            smaller = self._again(aggregate, example, call)
+            if smaller is None or not found:
+                return smaller
+            same = set(found) & set(self._diagnoses(smaller, aggregate.family.quantity))
+            return smaller if same else None
 
         call = self._witnesses.of_name(aggregate.family)
-        found = None if call is None else again(call)
-        if found is None:
-            found = shrunk(example, again, left)
-            self._witnesses.keep(aggregate.family, found.case.call)
-        return found
+        small = None if call is None else again(call)
+        if small is None:
+            small = shrunk(example, again, left)
+            self._witnesses.keep(aggregate.family, small.case.call)
+        return small
 
     def _diagnoses(self, example: Example, quantity: str) -> tuple[str, ...]:
         if not isinstance(example.result, Array):
