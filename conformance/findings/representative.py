@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..model.call import FORWARD
+from ..model.check import EARLIER_CALL
 from .evidence import call_of, case_of, numbers
 
 Json = dict[str, Any]
@@ -15,7 +16,12 @@ KINDS = ("documented", "property", "reduction", "error", "special", "contract", 
 
 
 def representative(checks: Sequence[Json]) -> Json:
-    """The check whose witness stands for all of them."""
+    """The check whose witness stands for all of them.
+
+    Where an earlier call is to blame, only a witness that makes that call shows it.
+    """
+    if any(EARLIER_CALL in check.get("causes", ()) for check in checks):
+        checks = [check for check in checks if case_of(check).get("before")] or checks
     return min(checks, key=awkwardness)
 
 

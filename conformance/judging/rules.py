@@ -34,7 +34,7 @@ from ..model.call import (
     TimedOut,
     Unsupported,
 )
-from ..model.check import FAILING, Axis, Verdict
+from ..model.check import EARLIER_CALL, FAILING, Axis, Verdict
 from ..model.dtypes import FLOATS
 from ..model.expectation import (
     AgreesWithReference,
@@ -140,6 +140,9 @@ class KnownBehaviour(Protocol):
     def crashes(self) -> bool: ...
 
     @property
+    def remembers(self) -> bool: ...
+
+    @property
     def changes(self) -> tuple[str, ...]: ...
 
     def explained(self, case: Case) -> Case: ...
@@ -173,7 +176,8 @@ def excused(
     summary = f"{known.summary}. {judgement.summary}"
     if not same:
         return judgement
-    return replace(judgement, verdict="known", summary=summary, reason=known.title,
+    causes = (EARLIER_CALL,) if known.remembers else ()
+    return replace(judgement, verdict="known", summary=summary, causes=causes, reason=known.title,
                    finding=known.id)  # fmt: skip
 
 

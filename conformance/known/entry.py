@@ -67,6 +67,11 @@ class Known:
         return self.behaviour.crashes
 
     @property
+    def remembers(self) -> bool:
+        """Whether it takes an earlier call to see it, as the pinned witness has one."""
+        return bool(self.witness.before)
+
+    @property
     def changes(self) -> tuple[str, ...]:
         return self.behaviour.changes
 

@@ -16,6 +16,8 @@ VERDICTS: tuple[Verdict, ...] = (
     "conforms", "deviates", "known", "fixed", "unsupported", "characterised", "crashed",
     "timed-out", "refused",
 )  # fmt: skip
+EARLIER_CALL = "something from an earlier call was kept"
+"""The cause where a call is right in a new process and wrong after another one."""
 FAILING: frozenset[Verdict] = frozenset({"deviates", "fixed", "crashed", "timed-out"})
 """Verdicts that make a run exit with 1 (a known deviation that is gone is stale: `fixed`)."""
 

@@ -222,7 +222,7 @@ def still(
     if again.verdict == "known":
         return replace(
             check, verdict="known", axis=again.axis, summary=again.summary,
-            reason=again.reason, finding=again.finding, witness=again.witness,
+            reason=again.reason, finding=again.finding, causes=again.causes, witness=again.witness,
         )  # fmt: skip
     summary = f"{entry.summary}. It no longer is: remove the entry or close its range"
     return replace(check, verdict="fixed", summary=summary, witness=again.witness,

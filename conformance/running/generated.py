@@ -21,7 +21,7 @@ from ..judging.rules import KnownBehaviour
 from ..judging.tolerance import Grade
 from ..model.call import Array, Call, Crashed, Failure, Outcome, TimedOut
 from ..model.case_family import EVERYTHING, CaseFamily, Group, PlannedCase, Signature, TestedSurface
-from ..model.check import Check
+from ..model.check import EARLIER_CALL, Check
 from ..model.expectation import Case, Repeatable, SameAsEager
 from ..session import Session
 from .aggregate import FEW, GRAVITY, Aggregate, Example
@@ -33,7 +33,6 @@ TRIES_IN_ALL = 1500
 fails everywhere is not worth more. Beyond that each is asked LEAST_TRIES times."""
 LEAST_TRIES = 4
 NEW_WORKERS = 3
-EARLIER_CALL = "something from an earlier call was kept"
 
 
 @dataclass

@@ -147,3 +147,13 @@ def test_a_title_is_one_line_of_bounded_length() -> None:
     refused["witness"]["got"] = {"raised": raised}
     (finding,) = gather([refused])
     assert len(finding["title"]) <= LONGEST and "\n" not in finding["title"]
+
+
+def test_where_an_earlier_call_is_to_blame_the_witness_makes_it() -> None:
+    """Alone the call is right, so a reproducer without the other call shows nothing."""
+    causes = ["something from an earlier call was kept"]
+    alone, after = check("a", causes=causes), check("b", causes=causes)
+    call = after["witness"]["question"]["call"]
+    after["witness"]["question"] = {"call": call, "before": [call]}
+    (finding,) = gather([alone, after])
+    assert finding["witness"]["check"] == after["id"]
