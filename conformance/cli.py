@@ -23,6 +23,7 @@ from .casefile import CaseFileError
 from .commands import UsageError
 from .judging.tolerance import GRADES
 from .report.diff import DRIFT
+from .report.html.visible import visible
 from .report.read import ReportError
 from .report.write import CannotWriteError
 from .sweep import plan
@@ -37,10 +38,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _command(options.command)(options)
     except (CaseFileError, UsageError, AdapterError, ReportError) as error:
-        print(error, file=sys.stderr)
+        print(visible(str(error)), file=sys.stderr)
         return 2
     except CannotWriteError as error:
-        print(f"bce-conformance: {error}", file=sys.stderr)
+        print(f"bce-conformance: {visible(str(error))}", file=sys.stderr)
         return 3
     except MemoryError:
         print("bce-conformance: not enough memory", file=sys.stderr)

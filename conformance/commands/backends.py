@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 
 from ..adapters import available
+from ..report.html.visible import visible
 from ..session import BackendUnavailable, IsolatedSession
 from .select import Target, targets
 
@@ -28,10 +29,10 @@ def _show(target: Target) -> bool:
     try:
         session = IsolatedSession(adapter.source, adapter.name, python=target.python)
     except BackendUnavailable as error:
-        print(f"  not here: {error}")
+        print(visible(f"  not available here: {error}"))
         return False
     with session:
         backend = session.backend
-        print(f"  {backend.framework_version} on {backend.device_name}, Python {backend.python}, "
-              f"numpy {backend.numpy} ({target.python})")  # fmt: skip
+        what = f"{backend.framework_version} on {backend.device_name}, Python {backend.python}"
+        print(visible(f"  {what}, numpy {backend.numpy} ({target.python})"))
     return True

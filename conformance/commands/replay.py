@@ -10,6 +10,7 @@ from pathlib import Path
 from ..adapters import AdapterFile, available
 from ..model.expectation import Case, SameAsEager
 from ..report.document import Json, check_json
+from ..report.html.visible import visible
 from ..report.markdown import in_full
 from ..report.read import read
 from ..running.engine import run_case
@@ -43,10 +44,10 @@ def command(options: Namespace) -> int:
             grade = report["suite"]["grade"]
             checks = run_case(sessions[0], case, target.adapter, grade, eager=eager)
     except BackendUnavailable as error:
-        print(f"cannot run: {error}")
+        print(visible(f"cannot run: {error}"))
         return 3
     again = next(c for c in checks if c.quantity == kept["quantity"])
-    print(in_full(check_json(again)))
+    print(visible(in_full(check_json(again))))
     print()
     return _conclude(kept["verdict"], again.verdict, backend["framework_version"], now)
 
@@ -71,7 +72,7 @@ FAILED = ("deviates", "known", "crashed", "timed-out")
 
 
 def _conclude(before: str, after: str, then: str, now: str) -> int:
-    releases = now if then == now else f"{then} then, {now} now"
+    releases = visible(now if then == now else f"{then} then, {now} now")
     if after in FAILED:
         word = "still deviates" if before in FAILED else "deviates now"
         print(f"{word} ({before} → {after}; {releases})")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from textwrap import fill
 from typing import Any
 
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -26,6 +27,7 @@ from ..running.engine import (
 from . import accuracy_text
 from .document import check_json
 from .findings_text import counted, lines
+from .html.visible import visible
 from .matrix import ALARMING, CLAIMS, GENERATED, Row, present, release, rows
 
 Json = dict[str, Any]
@@ -228,7 +230,22 @@ def _beyond(measured: Sequence[Json], room: int) -> str:
     return "\n".join([f"beyond the strict grade{more}:", *message, ""]) if rows else ""
 
 
+class VisibleConsole(Console):
+    """A console on which no text of a framework or a report is obeyed by the terminal.
+
+    Escape sequences, controls and marks that turn the direction of writing are shown as escapes;
+    the console's own styles are added after that.
+    """
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        for segment in super().render(renderable, options):
+            plain = segment.control is None
+            yield Segment(visible(segment.text), segment.style) if plain else segment
+
+
 def console() -> Console:
     """Standard output; a pipe or a file is as wide as its lines need."""
-    output = Console(highlight=False)
-    return output if output.is_terminal else Console(highlight=False, width=200)
+    output = VisibleConsole(highlight=False)
+    return output if output.is_terminal else VisibleConsole(highlight=False, width=200)

@@ -96,7 +96,7 @@ def test_its_case_file_is_valid() -> None:
                "--adapter", str(FILE)]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "1 files, 9 questions, all valid" in done.stdout
+    assert "1 files, 9 cases, all valid" in done.stdout
 
 
 @pytest.mark.framework
