@@ -37,7 +37,7 @@ def test_conforms(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert "0 failing checks" in done.stdout
-    assert done.stdout.endswith("nothing deviates: exit status 0\n")
+    assert done.stdout.endswith("nothing new deviates: exit status 0\n")
     (report,) = reports(tmp_path / "bce-reports")
     assert set(report["summary"]) == {"conforms"}
     assert (tmp_path / "bce-reports" / "summary.md").exists()

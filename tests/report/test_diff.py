@@ -257,6 +257,7 @@ def written(folder: Path, report: Json, name: str = "x.json") -> Path:
 def test_the_command(tmp_path: Path, report: Json) -> None:
     check = a_claim(report)
     check.update(verdict="deviates", summary="<script>alert(1)</script> `now` [this](x)")
+    report["findings"] = gather(report["checks"])
     new = written(tmp_path / "new", report)
     page, data = tmp_path / "page.md", tmp_path / "data.json"
     done = ran(PUBLISHED, new, "--json", data, "--markdown", page)
