@@ -252,13 +252,13 @@ def tasks_of(framework: str) -> Iterator[Task]:
     for mode in MODES:
         for surface in adapter.surfaces:
             for call in calls(framework, mode, surface):
-                expected = RETURNS[framework, mode][call.logits.dtype]
+                returned = RETURNS[framework, mode][call.logits.dtype]
                 for quantity in QUANTITIES:
                     name = quantity.split(".")[-1]
                     if name in ARGUMENTS and call.argument(name) is None:
                         continue
                     one = Call(**{**vars(call), "want": (quantity,)})
-                    expected = expected & {quantity}
+                    expected = returned & {quantity}
                     if call.logits.size == 0 or call.weight is None:
                         expected = expected & FIRST
                     yield Task(framework, mode, one, frozenset(expected))

@@ -13,7 +13,7 @@ def test_lists_every_adapter(capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("numpy", "torch", "paddle", "oneflow", "mindspore"):
         assert f"\n{name}: " in f"\n{out}"
     assert "mindspore.mint.nn.functional.binary_cross_entropy_with_logits" in out
-    assert "not here: " in out
+    assert "not available here: " in out
 
 
 def test_one_that_was_asked_for_and_is_not_here(capsys: pytest.CaptureFixture[str]) -> None:

@@ -184,9 +184,9 @@ class TestAtomic:
         report = json.loads(text_of(file))
         text = write.json_text(report)
         assert json.loads(text) == report and list(json.loads(text)) == list(report)
-        assert sum('"verdict":' in line for line in text.splitlines()) == len(report["checks"]) + len(
-            report.get("findings", ())
-        )
+        assert sum('"verdict":' in line for line in text.splitlines()) == len(
+            report["checks"]
+        ) + len(report.get("findings", ()))
 
     def test_numbers_that_json_has_not_are_refused(self) -> None:
         with pytest.raises(ValueError):
