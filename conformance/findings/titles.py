@@ -54,7 +54,7 @@ def _title(check: Mapping[str, Any], cause: str) -> str:
     if is_form(check) or "value" not in expected:
         return f"The {name}: {plain(check['summary'])}"
     value, due = two_numbers(check)
-    if check["kind"] == "reduction":
+    if check["kind"] == "reduction" and check["reduction"] != "none":
         n = math.prod(call_of(check)["arguments"]["logits"]["shape"])
         return f"The {check['reduction']} of {n:,} elements is {value}, expected {due}"
     if check["kind"] == "documented":
